@@ -1,0 +1,1 @@
+"""Aftercare's product code: what is remembered, decided and said to people."""

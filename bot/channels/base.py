@@ -1,0 +1,88 @@
+"""The Channel contract: what the delivery engine asks of Slack, email and whatever comes next.
+
+A channel either returns `Evidence` that the other side took the message, or raises one of three errors that
+say what may be done next: `PermanentChannelError` (never again), `TransientChannelError` (it was certainly
+not delivered; later), `UncertainChannelError` (nobody knows; never silently again). Everything odd about a
+provider ends inside its channel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+__all__ = ["Channel", "Evidence", "Knowledge", "Message"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """One rendered message for exactly one recipient.
+
+    Attributes
+    ----------
+    key : str
+        `outreach:ID:ATTEMPT` or `utterance:ID:ATTEMPT`; travels with the message so that the channel can be
+        asked for it later.
+    address : str
+        A mail address or a Slack user id; exactly one.
+    text : str
+        The approved words, in plain Markdown.
+    html : str or None
+        The rendered mail body; channels without HTML ignore it.
+    thread : str or None
+        The channel's own name of the conversation (a Slack channel id, a first Message-ID); None starts one.
+    in_reply_to : str or None
+        The channel's reference of the message that this one answers.
+    references : tuple of str
+        Earlier messages of the thread, oldest first.
+    customer_key : str
+        Stable, meaningless id of the customer, signed into reply and opt-out tokens.
+    """
+
+    key: str
+    address: str
+    subject: str
+    text: str
+    locale: str = "en"
+    html: str | None = None
+    thread: str | None = None
+    in_reply_to: str | None = None
+    references: tuple[str, ...] = ()
+    customer_key: str = ""
+    proactive: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """Proof that the other side took a message: its own reference and thread."""
+
+    reference: str
+    thread: str | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Knowledge(StrEnum):
+    """What a channel can say about a message whose fate is unknown."""
+
+    ABSENT = "absent"  # it certainly is not there: sending again is safe
+    UNKNOWN = "unknown"  # the channel cannot tell
+
+
+class Channel(Protocol):
+    """A way to one customer."""
+
+    name: str
+
+    def send(self, message: Message) -> Evidence:
+        """Hand the message over; return evidence or raise a ChannelError."""
+
+    def find(self, message: Message) -> Evidence | Knowledge:
+        """Say what became of a message that may or may not have left."""
+
+    def connected(self) -> bool:
+        """Say whether the channel can be used now; cheap, for health pages."""
+
+    def close(self) -> None:
+        """Give back connections."""

@@ -1,0 +1,77 @@
+"""The closed sets of words that stand in the tables (the states of an Outreach are in `bot.decide.lifecycle`)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class PredictionKind(StrEnum):
+    ISSUE = "issue"  # a problem within the horizon
+    CHURN = "churn"  # no further order within the horizon
+    UPLIFT = "uplift"  # gain in probability from being contacted
+
+
+class ModelStatus(StrEnum):
+    CHAMPION = "champion"  # scores; one per kind, moment and horizon
+    CHALLENGER = "challenger"  # trained, not promoted
+    RETIRED = "retired"  # was champion; can be rolled back to
+
+
+class PlanDecision(StrEnum):
+    SUGGEST = "suggest"  # an outreach was proposed
+    DEFER = "defer"  # allowed later, at `until`
+    REFUSE = "refuse"  # not allowed, with the reason
+
+
+class DecisionKind(StrEnum):
+    APPROVE = "approve"
+    EDIT = "edit"
+    REJECT = "reject"
+    SNOOZE = "snooze"
+    CLAIM = "claim"
+    UNDO = "undo"
+    RETRY = "retry"
+
+
+class DeliveryState(StrEnum):
+    STARTED = "started"  # stands before the send
+    SENT = "sent"  # evidence is recorded
+    RETRY = "retry"  # refused for now
+    FAILED = "failed"  # refused for good
+    UNCERTAIN = "uncertain"  # nobody knows yet
+
+
+class ConversationState(StrEnum):
+    BOT = "bot"  # the bot answers
+    HUMAN = "human"  # a human has it; the bot is silent
+    CLOSED = "closed"
+
+
+class Direction(StrEnum):
+    IN = "in"
+    OUT = "out"
+
+
+class Author(StrEnum):
+    CUSTOMER = "customer"
+    BOT = "bot"
+    AGENT = "agent"
+
+
+class HandoffState(StrEnum):
+    OPEN = "open"  # nobody has it yet
+    TAKEN = "taken"  # an agent has it
+    GIVEN_BACK = "given_back"  # the bot may answer again
+    CLOSED = "closed"
+
+
+class RunState(StrEnum):
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class EventState(StrEnum):
+    RECEIVED = "received"  # recorded, not yet worked on
+    DONE = "done"
+    FAILED = "failed"  # kept with its error

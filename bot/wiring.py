@@ -1,0 +1,41 @@
+"""The only composition root: settings become an engine, channels, predictors, services and a scheduler.
+
+Everything is built on first use, so that `aftercare ask` opens no mail connection. Only this module picks
+concrete parts.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+from bot.clock import Clock, clock_from_environment
+from bot.config import Settings, load_settings
+from bot.store import migrations
+from bot.store.database import Database, open_database
+
+
+class App:
+    """One running Aftercare: its settings and, on demand, its parts."""
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.clock = clock or clock_from_environment()
+
+    @classmethod
+    def from_config(cls, path: Path | None = None) -> App:
+        """Read the configuration and wire an application on it."""
+        return cls(load_settings(path))
+
+    @cached_property
+    def database(self) -> Database:
+        """The database; an embedded one is brought up to date here."""
+        database = open_database(self.settings.database.url, home=self.settings.home)
+        if database.embedded:
+            migrations.upgrade(database)
+        return database
+
+    def close(self) -> None:
+        """Give back what was opened."""
+        if "database" in self.__dict__:
+            self.database.close()

@@ -1,0 +1,1 @@
+"""The words: templates, tone, knowledge, intents, answers. Knows nothing of tables."""
