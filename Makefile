@@ -25,3 +25,31 @@ install-dev: .venv/.dev
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes -r requirements-dev.txt
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
 	@touch $@ .venv/.run
+
+# Peers for the tests: local-slack comes from npm; without npm its tests are skipped, and say so.
+$(SLACK_DIR)/node_modules/.installed: $(SLACK_DIR)/package-lock.json
+	@if command -v npm >/dev/null; then npm ci --prefix $(SLACK_DIR) --no-audit --no-fund --loglevel=error && touch $@; \
+	else echo "npm is not installed: tests at a Slack-speaking server are skipped (apt-get install npm)"; fi
+
+test: .venv/.dev $(SLACK_DIR)/node_modules/.installed
+	$(BIN)/coverage erase
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term $(PYTEST_ARGS)
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
+
+types: .venv/.dev
+	$(BIN)/mypy
+
+bench: .venv/.dev
+	@for module in benchmarks/*.py; do name=$$(basename $$module .py); [ $$name = __init__ ] || { echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; }; done
+
+docs: .venv/.dev
+	$(BIN)/python -m pytest -q tests/unit/test_docs.py
+
+# Pins: reproducible on other platforms, with hashes, naming no registry.
+requirements:
+	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --extra postgres --extra build pyproject.toml -o requirements.txt
+	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --all-extras pyproject.toml -o requirements-dev.txt
