@@ -1,0 +1,163 @@
+"""The card: everything an agent is shown about one outreach, in words, whatever the surface.
+
+The arm is not shown, and neither is any address. How a card is laid out is the surface's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from bot.decide.lifecycle import OutreachState
+from bot.store.decisions import CardFacts
+from bot.store.outreach import Outreach
+
+__all__ = ["CardArticle", "CardReason", "CardView", "build_card", "customer_zone", "first_name", "status_line"]
+
+# A card gives up to three reasons: more are not read.
+REASONS_SHOWN = 3
+_ISSUE = {
+    "issue": "a problem with this order within {days} days",
+    "churn": "no further order within {days} days",
+    "uplift": "helped by a check-in within {days} days",
+}
+_RECIPIENT = {"slack": "direct message in Slack", "email": "email"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CardReason:
+    """One plain sentence for why now, with its effect on the probability (0.12 = 12 points more)."""
+
+    text: str
+    effect: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CardArticle:
+    """The article that the draft cites, in the version that it cites."""
+
+    id: str
+    version: int
+    title: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CardView:
+    """What one card says.
+
+    Attributes
+    ----------
+    recipient_label : str
+        By which way it reaches the customer; never an address.
+    local_send_time : str
+        When it would leave, in the customer's own time, for people.
+    status_line : str
+        What became of it so far, in one line; empty while nothing was decided.
+    """
+
+    outreach: Outreach
+    customer_key: str
+    customer_first_name: str
+    order_key: str | None
+    reasons: Sequence[CardReason]
+    predicted_issue: str
+    probability: float | None
+    band: str
+    draft: str
+    article: CardArticle | None
+    channel: str
+    recipient_label: str
+    local_send_time: str
+    expires_at: datetime
+    status_line: str
+
+
+def build_card(outreach: Outreach, facts: CardFacts, shop_zone: ZoneInfo) -> CardView:
+    """Put an outreach and what stands around it into words."""
+    article = None
+    if facts.article_id is not None and facts.article_version is not None:
+        article = CardArticle(
+            id=facts.article_id, version=facts.article_version, title=facts.article_title or facts.article_id
+        )
+    kind = _ISSUE.get(facts.prediction_kind or "", "")
+    zone = customer_zone(facts.customer_timezone, shop_zone)
+    return CardView(
+        outreach=outreach,
+        customer_key=facts.customer_key,
+        customer_first_name=first_name(facts.customer_name),
+        order_key=facts.order_key,
+        reasons=tuple(
+            CardReason(text=str(reason["text"]), effect=reason.get("effect"))
+            for reason in outreach.reasons[:REASONS_SHOWN]
+        ),
+        predicted_issue=kind.format(days=facts.horizon_days),
+        probability=outreach.probability,
+        band=outreach.band,
+        draft=outreach.draft,
+        article=article,
+        channel=outreach.channel,
+        recipient_label=_RECIPIENT.get(outreach.channel, outreach.channel),
+        local_send_time=_local(outreach.not_before, zone),
+        expires_at=outreach.expires_at,
+        status_line=status_line(outreach, shop_zone),
+    )
+
+
+def first_name(name: str | None) -> str:
+    """Return the name to address somebody by; empty where none is known."""
+    words = (name or "").split()
+    return words[0] if words else ""
+
+
+def customer_zone(name: str | None, shop_zone: ZoneInfo) -> ZoneInfo:
+    """Return the customer's own zone; the shop's where theirs is unknown or no IANA name."""
+    if not name:
+        return shop_zone
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return shop_zone
+
+
+def status_line(outreach: Outreach, zone: ZoneInfo) -> str:
+    """Say in one line what became of an outreach: who, what, when."""
+    state = OutreachState
+    who = outreach.decided_by or "an agent"
+    at = _local(outreach.decided_at, zone) if outreach.decided_at else ""
+    due = _local(outreach.not_before, zone)
+    match outreach.state:
+        case state.SUGGESTED:
+            claimed = outreach.claimed_by and outreach.claimed_until
+            return f"Claimed by {outreach.claimed_by} until {_local(outreach.claimed_until, zone)}" if claimed else ""
+        case state.APPROVED:
+            return f"Approved by {who}, {at}; leaves {due}"
+        case state.REJECTED:
+            return f"Rejected by {who}, {at}"
+        case state.SNOOZED:
+            return f"Snoozed by {who} until {_local(outreach.snoozed_until, zone)}"
+        case state.DEFERRED:
+            return f"Deferred ({outreach.refusal or 'policy'}) until {due}"
+        case state.SENDING:
+            return f"Approved by {who}; leaving now"
+        case state.SENT:
+            return f"Sent {_local(outreach.sent_at, zone)}, approved by {who}"
+        case state.REPLIED:
+            return f"Sent {_local(outreach.sent_at, zone)}, approved by {who}; the customer replied"
+        case state.FAILED:
+            return f"Failed after {outreach.attempts} attempts; approved by {who}"
+        case state.UNCERTAIN:
+            return "Uncertain: it may or may not have arrived; look in the channel before you retry"
+        case state.EXPIRED:
+            return f"Expired {_local(outreach.expires_at, zone)}"
+        case state.SUPPRESSED:
+            return f"Not sent: {outreach.refusal or 'the customer must not be contacted'}"
+        case state.CANCELLED:
+            return f"Cancelled: {outreach.refusal or 'its reason went away'}"
+        case state.CLOSED:
+            return "Closed"
+
+
+def _local(instant: datetime | None, zone: ZoneInfo) -> str:
+    return f"{instant.astimezone(zone):%a %d %b %H:%M} ({zone.key})" if instant else ""
