@@ -1,0 +1,170 @@
+"""The look of a mail: an agent's words become safe HTML paragraphs inside the MJML frame.
+
+Delivery headers, tokens and MIME are the email channel's business.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import mrml
+from jinja2 import Template
+from markdown_it import MarkdownIt
+from markdown_it.rules_core import StateCore
+from markdown_it.token import Token
+from markupsafe import Markup
+
+from messages import render
+from messages.errors import TemplateError
+
+FRAME_VALUES = frozenset(
+    {"lang", "subject", "preview", "body", "shop_name", "shop_url", "why", "replies", "unsubscribe", "unsubscribe_url"}
+)
+_BARE_URL = re.compile(r"https?://[^\s<>\"'`\\]+[^\s<>\"'`\\.,;:!?)\]]")
+_PREVIEW_CHARACTERS = 110
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameWords:
+    """The fixed sentences around every mail, in one language; `{shop}` stands for the shop's name."""
+
+    why_proactive: str
+    why_reply: str
+    replies: str
+    unsubscribe: str
+
+    @classmethod
+    def from_mapping(cls, tree: Mapping[str, Any], where: str) -> FrameWords:
+        """Check and take the sentences of a `words.yaml`.
+
+        Raises
+        ------
+        TemplateError
+            A sentence is missing.
+        """
+        wanted = [field.name for field in fields(cls)]
+        if missing := [name for name in wanted if not isinstance(tree.get(name), str)]:
+            raise TemplateError(f"{where}: {', '.join(missing)} missing")
+        return cls(**{name: str(tree[name]) for name in wanted})
+
+
+@dataclass(frozen=True, kw_only=True)
+class MailContent:
+    """What one mail says."""
+
+    locale: str
+    shop_name: str
+    subject: str
+    text: str
+    unsubscribe_url: str | None
+    shop_url: str | None
+    proactive: bool
+
+
+def to_html(frame: Template, words: FrameWords, content: MailContent) -> str:
+    """Render a mail to HTML that needs nothing from the network.
+
+    Raises
+    ------
+    TemplateError
+        The frame is no valid MJML.
+    """
+    shop = render.line_value(content.shop_name)
+    values = {
+        "lang": re.sub(r"[^A-Za-z0-9-]", "", content.locale) or "en",
+        "subject": render.line_value(content.subject),
+        "preview": _preview(content.text),
+        "body": Markup(words_to_html(content.text)),  # noqa: S704 - made by markdown-it with HTML switched off
+        "shop_name": shop,
+        "shop_url": render.url_value(content.shop_url or ""),
+        "why": (words.why_proactive if content.proactive else words.why_reply).replace("{shop}", shop),
+        "replies": words.replies.replace("{shop}", shop),
+        "unsubscribe": words.unsubscribe,
+        "unsubscribe_url": render.url_value(content.unsubscribe_url or ""),
+    }
+    source = render.run(frame, values, "email.mjml")
+    try:
+        return str(mrml.to_html(source, render_options=mrml.RenderOptions(disable_comments=True, fonts={})).content)
+    except OSError as error:
+        raise TemplateError(f"email.mjml: is no valid MJML ({error})") from error
+
+
+def to_text(words: FrameWords, *, shop_name: str, text: str, unsubscribe_url: str | None, proactive: bool) -> str:
+    """Return the plain-text part: links written out, the footer below the usual `-- ` line."""
+    shop = render.line_value(shop_name)
+    plain = re.sub(r"\[([^\]\n]{1,300})\]\((https?://[^\s)]{1,2000})\)", r"\1: \2", render.text_value(text))
+    footer = [shop, (words.why_proactive if proactive else words.why_reply).replace("{shop}", shop)]
+    if (link := render.url_value(unsubscribe_url or "")) is not None:
+        footer.append(f"{words.unsubscribe}: {link}")
+    return f"{plain}\n\n-- \n" + "\n".join(footer) + "\n"
+
+
+def words_to_html(text: str) -> str:
+    """Turn Markdown words into HTML: paragraphs, lists, emphasis and safe links, nothing else.
+
+    HTML in the words is escaped; images are shown as their text; only http, https and mailto links stay links.
+    """
+    return str(_MARKDOWN.render(render.text_value(text)))
+
+
+def _preview(text: str) -> str:
+    flat = " ".join(render.line_value(re.sub(r"[*_#]|\]\([^)]*\)", "", text[:1000])).split())
+    return flat if len(flat) <= _PREVIEW_CHARACTERS else flat[:_PREVIEW_CHARACTERS].rsplit(" ", 1)[0] + "…"
+
+
+def _link_bare_addresses(state: StateCore) -> None:
+    for block in state.tokens:
+        if block.type != "inline" or not block.children:
+            continue
+        children: list[Token] = []
+        depth = 0
+        for token in block.children:
+            depth += {"link_open": 1, "link_close": -1}.get(token.type, 0)
+            children.extend([token] if token.type != "text" or depth else _linked(token))
+        block.children = children
+
+
+def _linked(token: Token) -> list[Token]:
+    made: list[Token] = []
+    position = 0
+    for found in _BARE_URL.finditer(token.content):
+        made.append(_text(token.content[position : found.start()]))
+        made.append(Token("link_open", "a", 1, attrs={"href": found.group()}))
+        made.append(_text(found.group()))
+        made.append(Token("link_close", "a", -1))
+        position = found.end()
+    return [*made, _text(token.content[position:])]
+
+
+def _text(content: str) -> Token:
+    return Token("text", "", 0, content=content)
+
+
+def _safe_link(url: str) -> bool:
+    return bool(re.match(r"(https?://|mailto:)", url.strip(), re.IGNORECASE))
+
+
+def _open_link(self: Any, tokens: list[Token], index: int, options: Any, env: MutableMapping[str, Any]) -> str:
+    tokens[index].attrSet("style", "color:#0b5c55;text-decoration:underline;")
+    return str(self.renderToken(tokens, index, options, env))
+
+
+def _open_paragraph(self: Any, tokens: list[Token], index: int, options: Any, env: MutableMapping[str, Any]) -> str:
+    tokens[index].attrSet("style", "margin:0 0 16px 0;")
+    return str(self.renderToken(tokens, index, options, env))
+
+
+def _make_markdown() -> MarkdownIt:
+    markdown = MarkdownIt("zero", {"html": False, "breaks": True, "xhtmlOut": True})
+    markdown.enable(["newline", "escape", "emphasis", "link", "autolink", "list", "entity", "backticks"])
+    markdown.validateLink = _safe_link  # type: ignore[method-assign]
+    markdown.core.ruler.push("bare_addresses", _link_bare_addresses)
+    markdown.add_render_rule("link_open", _open_link)
+    markdown.add_render_rule("paragraph_open", _open_paragraph)
+    return markdown
+
+
+_MARKDOWN = _make_markdown()
