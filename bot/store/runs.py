@@ -1,0 +1,72 @@
+"""The memory of jobs: each (job, key) is started at most once, whoever asks and however often.
+
+What a job does, and when it is due, is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from bot.store.enums import RunState
+from bot.store.once import insert_once
+from bot.store.tables import runs
+
+__all__ = ["Run", "finish_run", "latest_runs", "run_of", "start_run"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One execution of a job under a key, such as the daily round of one local date."""
+
+    job: str
+    key: str
+    state: RunState
+    started_at: datetime
+    finished_at: datetime | None
+    detail: Mapping[str, Any] | None
+
+
+def start_run(connection: Connection, job: str, key: str, now: datetime) -> bool:
+    """Claim a run; False says that somebody started it before."""
+    values = {"job": job, "key": key, "state": RunState.RUNNING.value, "started_at": now}
+    return insert_once(connection, runs, values) is not None
+
+
+def finish_run(
+    connection: Connection, job: str, key: str, state: RunState | str, detail: Mapping[str, Any] | None, now: datetime
+) -> None:
+    """Write down how a run ended."""
+    connection.execute(
+        sa.update(runs)
+        .where(runs.c.job == job, runs.c.key == key)
+        .values(state=RunState(state).value, finished_at=now, detail=None if detail is None else dict(detail))
+    )
+
+
+def run_of(connection: Connection, job: str, key: str) -> Run | None:
+    """Return the run of a job under a key, None where it never started."""
+    row = connection.execute(sa.select(runs).where(runs.c.job == job, runs.c.key == key)).first()
+    return None if row is None else _run(row)
+
+
+def latest_runs(connection: Connection, job: str, limit: int = 10) -> list[Run]:
+    """Return the newest runs of a job, newest first."""
+    statement = sa.select(runs).where(runs.c.job == job).order_by(runs.c.started_at.desc(), runs.c.id.desc())
+    return [_run(row) for row in connection.execute(statement.limit(limit))]
+
+
+def _run(row: Any) -> Run:
+    return Run(
+        job=row.job,
+        key=row.key,
+        state=RunState(row.state),
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        detail=row.detail,
+    )
