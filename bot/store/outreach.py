@@ -13,10 +13,10 @@ from typing import Any, TypedDict, Unpack
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
-from sqlalchemy.dialects import postgresql, sqlite
 
 from bot.decide.lifecycle import OutreachState, move
 from bot.errors import NotFound
+from bot.store.once import insert_once
 from bot.store.tables import metadata
 
 __all__ = [
@@ -146,7 +146,6 @@ class OutreachColumns(TypedDict, total=False):
 
 def insert_outreach(connection: Connection, new: NewOutreach, now: datetime) -> int | None:
     """Propose an outreach; return its id, or None where its dedupe key already stands."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     values = {name: getattr(new, name) for name in NewOutreach.__dataclass_fields__}
     values |= {
         "reasons": list(new.reasons),
@@ -158,9 +157,7 @@ def insert_outreach(connection: Connection, new: NewOutreach, now: datetime) -> 
         "created_at": now,
         "updated_at": now,
     }
-    statement = dialect.insert(outreaches).values(values).on_conflict_do_nothing().returning(outreaches.c.id)
-    found = connection.execute(statement).scalar_one_or_none()
-    return None if found is None else int(found)
+    return insert_once(connection, outreaches, values)
 
 
 def outreach(connection: Connection, outreach_id: int) -> Outreach:
