@@ -13,7 +13,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
-__all__ = ["Channel", "Evidence", "Knowledge", "Message"]
+from bot.errors import PermanentChannelError
+
+__all__ = ["Channel", "DeadAddressError", "Evidence", "Knowledge", "Message"]
+
+
+class DeadAddressError(PermanentChannelError):
+    """The recipient cannot be reached at this address, now or later: nothing more may be sent there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +35,8 @@ class Message:
         A mail address or a Slack user id; exactly one.
     text : str
         The approved words, in plain Markdown.
-    html : str or None
-        The rendered mail body; channels without HTML ignore it.
+    html, plain : str or None
+        The two rendered parts of a mail, each with its footer; other channels ignore them.
     thread : str or None
         The channel's own name of the conversation (a Slack channel id, a first Message-ID); None starts one.
     in_reply_to : str or None
@@ -39,6 +45,14 @@ class Message:
         Earlier messages of the thread, oldest first.
     customer_key : str
         Stable, meaningless id of the customer, signed into reply and opt-out tokens.
+    proactive : bool
+        We write first (a check-in); False for an answer.
+    automatic : bool
+        No human wrote these words just now; False for an agent's own reply.
+    opt_out_url : str
+        The customer's own page to end contact; empty where there is none.
+    campaign : str
+        The playbook, for feedback loops.
     """
 
     key: str
@@ -47,11 +61,15 @@ class Message:
     text: str
     locale: str = "en"
     html: str | None = None
+    plain: str | None = None
     thread: str | None = None
     in_reply_to: str | None = None
     references: tuple[str, ...] = ()
     customer_key: str = ""
     proactive: bool = True
+    automatic: bool = True
+    opt_out_url: str = ""
+    campaign: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

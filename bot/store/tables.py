@@ -141,7 +141,7 @@ decisions = table(
 deliveries = table(
     "deliveries", ref("outreach_id", "outreaches", null=True), ref("utterance_id", "utterances", null=True),
     whole("attempt"), text("key"), text("channel"), text("state"), instant("started_at"), instant("finished_at", null=True),
-    json("evidence"), text("error", null=True),
+    json("evidence"), text("error", null=True), text("owner", null=True), instant("next_attempt_at", null=True),
     sa.UniqueConstraint("key"), sa.UniqueConstraint("outreach_id", "attempt"), sa.UniqueConstraint("utterance_id", "attempt"),
     sa.CheckConstraint("(outreach_id IS NULL) <> (utterance_id IS NULL)", name="one_subject"),
     one_of("state", DeliveryState), sa.Index(None, "state"),

@@ -1,1 +1,9 @@
-"""Email: SMTP out."""
+"""Email: composing mails, handing them to a server or a folder; only here: mail libraries."""
+
+from __future__ import annotations
+
+from bot.channels.email.message import Identity, compose
+from bot.channels.email.outbox import OutboxEmailChannel
+from bot.channels.email.smtp import Server, SmtpEmailChannel
+
+__all__ = ["Identity", "OutboxEmailChannel", "Server", "SmtpEmailChannel", "compose"]

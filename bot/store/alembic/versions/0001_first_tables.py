@@ -508,6 +508,8 @@ def upgrade() -> None:
     sa.Column('finished_at', Instant(), nullable=True),
     sa.Column('evidence', Json, nullable=True),
     sa.Column('error', sa.Text(), nullable=True),
+    sa.Column('owner', sa.Text(), nullable=True),
+    sa.Column('next_attempt_at', Instant(), nullable=True),
     sa.CheckConstraint("state IN ('started', 'sent', 'retry', 'failed', 'uncertain')", name=op.f('ck_deliveries_state_known')),
     sa.CheckConstraint('(outreach_id IS NULL) <> (utterance_id IS NULL)', name=op.f('ck_deliveries_one_subject')),
     sa.ForeignKeyConstraint(['outreach_id'], ['outreaches.id'], name=op.f('fk_deliveries_outreach_id')),

@@ -1,0 +1,191 @@
+"""One approved message becomes one mail: parts and headers, for exactly one recipient.
+
+Every value that reaches a header passes through here and is checked or flattened, so that neither a line
+break nor a second recipient in any field can alter the mail. Sending is not this module's business.
+
+Headers follow RFC 5322, RFC 2369 and RFC 8058 (unsubscribe), RFC 2919 (List-Id), RFC 3834 (Auto-Submitted).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from email.header import Header
+from email.message import EmailMessage
+from email.policy import EmailPolicy
+from email.utils import format_datetime
+from typing import Any
+
+from bot.channels.base import Message
+from bot.channels.email.addresses import domain_of, one_address, with_detail
+from bot.errors import PermanentChannelError
+from bot.tokens import Purpose, Signer
+
+# The whole References header stays far under RFC 5322's 998 octets a line.
+MAX_REFERENCES = 10
+_KEY = re.compile(r"(?P<subject>[a-z]+:[A-Za-z0-9]+):(?P<attempt>\d+)\Z")
+_MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,200}>\Z")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_URL = re.compile(r"https?://[!-;=?-~]+\Z")
+_PLAIN_TEXT = re.compile(r"[ -~]{0,200}\Z")
+# We write these on the wire ourselves. The standard library would decode an encoded word that stands in a subject
+# or a name (`=?utf-8?q?=0A?=` becomes a line break), and folds in the middle of long identifiers.
+_OURS = frozenset({
+    "from", "to", "subject", "reply-to", "message-id", "in-reply-to", "references", "list-unsubscribe", "list-id",
+    "feedback-id", "x-aftercare-key",
+})  # fmt: skip
+
+
+class _Policy(EmailPolicy):
+    """SMTP's policy, except that the headers above are kept as they were written."""
+
+    def header_store_parse(self, name: str, value: Any) -> tuple[str, Any]:
+        return (name, value) if name.lower() in _OURS else super().header_store_parse(name, value)
+
+    def fold(self, name: str, value: str) -> str:
+        return f"{name}: {value}\r\n" if name.lower() in _OURS else str(super().fold(name, value))
+
+    def fold_binary(self, name: str, value: str) -> bytes:
+        if name.lower() in _OURS:
+            return self.fold(name, value).encode("ascii")
+        return bytes(super().fold_binary(name, value))
+
+
+POLICY = _Policy(linesep="\r\n", raise_on_defect=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """Who writes: the shop's sender, its reply address and the key that signs.
+
+    Attributes
+    ----------
+    sender : str
+        The address in From; `name` stands beside it.
+    reply_to : str
+        The address that gets `+TOKEN`; the sender where empty.
+    """
+
+    sender: str
+    name: str
+    signer: Signer
+    secret: str
+    reply_to: str = ""
+
+    @property
+    def domain(self) -> str:
+        return domain_of(one_address(self.sender))
+
+
+def message_id(identity: Identity, key: str) -> str:
+    """Return the Message-ID of a key: every attempt at the same outreach carries the same one.
+
+    A mail that was sent again after doubt is then recognised as the same mail by the recipient's side.
+    """
+    subject = _key(key)["subject"]
+    digest = hmac.new(identity.secret.encode(), f"message-id\0{subject}".encode(), hashlib.sha256).hexdigest()[:20]
+    return f"<{subject.replace(':', '.')}.{digest}@{identity.domain}>"
+
+
+def compose(message: Message, identity: Identity, now: datetime) -> EmailMessage:
+    """Build the mail.
+
+    Raises
+    ------
+    DeadAddressError
+        The recipient is not exactly one address.
+    PermanentChannelError
+        The mail has no words, or its key is malformed.
+    """
+    recipient = one_address(message.address)
+    if not message.text.strip():
+        raise PermanentChannelError("the message is empty; edit it and approve it again")
+    key = _key(message.key)
+    mail = EmailMessage(policy=POLICY)
+    mail["From"] = _mailbox(identity.name, identity.sender)
+    mail["To"] = recipient
+    mail["Subject"] = _unstructured(flat(message.subject) or flat(identity.name))
+    mail["Date"] = format_datetime(now)
+    mail["Message-ID"] = message_id(identity, message.key)
+    token = identity.signer.sign(Purpose.REPLY, key["subject"].replace(":", ".").lower())
+    reply_to = with_detail(one_address(identity.reply_to or identity.sender), token)
+    mail["Reply-To"] = _mailbox(identity.name, reply_to)
+    _thread(mail, message)
+    if message.proactive:
+        _list(mail, message, identity, reply_to)
+    if message.automatic:
+        mail["Auto-Submitted"] = "auto-generated" if message.proactive else "auto-replied"
+        mail["X-Auto-Response-Suppress"] = "All"
+    mail["X-Aftercare-Key"] = message.key
+    mail.set_content(_plain(message), cte="quoted-printable")
+    if message.html:
+        mail.add_alternative(_sound(message.html), subtype="html", cte="quoted-printable")
+    return mail
+
+
+def flat(text: str) -> str:
+    """Return text on one line: control characters and line breaks become single spaces."""
+    return " ".join(_CONTROL.sub(" ", _sound(text)).split())
+
+
+def _thread(mail: EmailMessage, message: Message) -> None:
+    """Say which mails this one follows; identifiers came from outside, so odd ones are left out."""
+    earlier = [reference for reference in (message.thread, *message.references) if reference]
+    if message.in_reply_to:
+        earlier.append(message.in_reply_to)
+    known = [reference for reference in dict.fromkeys(earlier) if _MESSAGE_ID.match(reference)]
+    if len(known) > MAX_REFERENCES:  # the first and the latest ones matter to mail programs
+        known = [known[0], *known[-(MAX_REFERENCES - 1) :]]
+    if known:
+        mail["In-Reply-To"] = message.in_reply_to if message.in_reply_to in known else known[-1]
+        mail["References"] = "\r\n ".join(known)
+
+
+def _list(mail: EmailMessage, message: Message, identity: Identity, reply_to: str) -> None:
+    mailto = f"<mailto:{reply_to}?subject=unsubscribe>"
+    if _URL.match(message.opt_out_url):
+        mail["List-Unsubscribe"] = f"<{message.opt_out_url}>,\r\n {mailto}"
+        mail["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+    else:
+        mail["List-Unsubscribe"] = mailto
+    mail["List-Id"] = f"<check-ins.{identity.domain}>"
+    campaign = re.sub(r"[^A-Za-z0-9_-]+", "_", message.campaign) or "check-in"
+    # Google's format: identifiers from the narrow to the wide, the sender last.
+    mail["Feedback-ID"] = f"{campaign}:{message.locale[:2] if message.locale.isascii() else 'en'}:aftercare:{identity.domain}"  # fmt: skip
+
+
+def _plain(message: Message) -> str:
+    return "\n".join(_sound(message.plain or message.text).splitlines()).strip("\n") + "\n"
+
+
+def _sound(text: str) -> str:
+    """Replace lone surrogates, which no mail can carry."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _unstructured(text: str) -> str:
+    """Write one line of text as a header's value (RFC 2047 where it is not short, plain ASCII)."""
+    if _PLAIN_TEXT.match(text) and "=?" not in text:
+        return text
+    return Header(text, "utf-8", maxlinelen=75, header_name="Subject").encode(linesep="\r\n")
+
+
+def _mailbox(name: str, address: str) -> str:
+    """Write a display name and one address (RFC 5322 section 3.4)."""
+    shown = flat(name)
+    if not shown:
+        return one_address(address)
+    if _PLAIN_TEXT.match(shown) and "=?" not in shown:
+        escaped = shown.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}" <{one_address(address)}>'
+    return f"{_unstructured(shown)}\r\n <{one_address(address)}>"
+
+
+def _key(key: str) -> re.Match[str]:
+    found = _KEY.match(key)
+    if found is None:
+        raise PermanentChannelError(f"{key!r} is no delivery key; it must read outreach:ID:ATTEMPT")
+    return found
