@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bot.clock import Clock, clock_from_environment
 from bot.config import Settings, load_settings
+from bot.services.importing import Importer
 from bot.store import migrations
 from bot.store.database import Database, open_database
 
@@ -34,6 +35,11 @@ class App:
         if database.embedded:
             migrations.upgrade(database)
         return database
+
+    @cached_property
+    def importer(self) -> Importer:
+        """Brings canonical files into the store."""
+        return Importer(self.database, self.clock, self.settings)
 
     def close(self) -> None:
         """Give back what was opened."""

@@ -5,6 +5,16 @@ from __future__ import annotations
 from enum import StrEnum
 
 
+class Entity(StrEnum):
+    """What a canonical file holds; also the name of its table and of what `revisions` keeps."""
+
+    CUSTOMERS = "customers"
+    PRODUCTS = "products"
+    ORDERS = "orders"
+    ORDER_LINES = "order_lines"
+    TOUCHPOINTS = "touchpoints"  # append-only: never in `revisions`
+
+
 class PredictionKind(StrEnum):
     ISSUE = "issue"  # a problem within the horizon
     CHURN = "churn"  # no further order within the horizon
