@@ -103,6 +103,7 @@ class LocalSlack:
             if found := re.search(r"Web UI:\s+(http://\S+)", line):
                 threading.Thread(target=_drain, args=(process.stdout,), daemon=True).start()
                 return cls(process, found.group(1).rstrip("/"))
+        process.stdout.close()
         process.wait(5)
         raise ChannelError(f"local-slack did not start: {' '.join(printed).strip() or 'it said nothing'}")
 

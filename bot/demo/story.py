@@ -264,7 +264,7 @@ class Story:
     lot_days: int = 75
     lot_share: float = 0.4
     lot_trouble: float = 0.5
-    gap_share: float = 0.12
+    gap_share: float = 0.3
     quiet_days: int = 60
     return_chance: float = 0.02
     return_chance_contacted: float = 0.12
