@@ -1,0 +1,231 @@
+"""What a playbook is, and whom and when it means.
+
+A playbook says whom (audience), when (trigger), what (steps), until (exit), to which goal and who answers for
+it. Here are its words and its judgement of one candidate; reading the YAML is `bot.decide.playbook_reading`
+(the mapping) and `bot.services.playbooks` (the files). Whether a contact is allowed is `bot.decide.policy`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from bot.decide.assignment import Arm
+
+__all__ = [
+    "Audience",
+    "Autonomy",
+    "Band",
+    "Candidate",
+    "Goal",
+    "Playbook",
+    "PredictionNeed",
+    "Step",
+    "Trigger",
+    "TriggerEvent",
+    "Variant",
+    "Window",
+    "mismatch",
+    "window",
+]
+
+
+class Goal(StrEnum):
+    """What a playbook wants to achieve, and by which label its effect is read."""
+
+    PREVENT_ISSUE = "prevent_issue"  # fewer problems within the horizon
+    FIRST_USE = "first_use"  # a good start; read by the same label: fewer problems
+    KEEP_CUSTOMER = "keep_customer"  # a further order within the horizon
+
+
+class Autonomy(StrEnum):
+    """How far the bot goes by itself."""
+
+    DRAFT = "draft"  # drafts are made for agents to use or discard; each needs an approval
+    APPROVE = "approve"  # cards ask an agent; each needs an approval
+
+
+class TriggerEvent(StrEnum):
+    """The instant that a playbook counts from."""
+
+    PLACED = "placed"  # the order was placed
+    PROMISED = "promised"  # the end of the promised day
+    DELIVERED = "delivered"  # the order was delivered
+    LAST_ORDER = "last_order"  # the customer's latest order
+
+
+class Band(StrEnum):
+    """How probable trouble is, in words; the borders are settings (`predictors.bands`)."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+    @property
+    def rank(self) -> int:
+        """Position from harmless to grave."""
+        return list(Band).index(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionNeed:
+    """Which prediction the audience is drawn by, and how probable it must be.
+
+    Attributes
+    ----------
+    kind : str
+        `issue` or `churn`.
+    moments : tuple of str
+        Which moments count (`placed`, `due`); empty: any.
+    """
+
+    kind: str
+    moments: tuple[str, ...] = ()
+    band: Band = Band.LOW
+    probability_at_least: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audience:
+    """Whom a playbook means; empty collections and None mean everybody."""
+
+    prediction: PredictionNeed
+    locales: tuple[str, ...] = ()
+    countries: tuple[str, ...] = ()
+    order_total_at_least: float | None = None
+    order_total_at_most: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trigger:
+    """When: from `after` the event (negative: before it) until `within` it."""
+
+    event: TriggerEvent
+    after: timedelta
+    within: timedelta
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One message: which template, which wait, which question to look up an article for."""
+
+    id: str
+    template: str
+    wait: timedelta = timedelta(0)
+    article: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """An arm with words of its own: its share among the variants, and its template."""
+
+    name: str
+    share: float
+    template: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Playbook:
+    """A checked playbook; `version` is a fingerprint of what was read."""
+
+    id: str
+    version: str
+    title: str
+    goal: Goal
+    owner: str
+    autonomy: Autonomy
+    audience: Audience
+    trigger: Trigger
+    steps: tuple[Step, ...]
+    exits: frozenset[str]
+    channels: tuple[str, ...]
+    cool_down: timedelta
+    expires_after: timedelta | None = None
+    holdout_share: float | None = None
+    variants: tuple[Variant, ...] = ()
+
+    @property
+    def per_order(self) -> bool:
+        """Whether it is about one order (else about the customer as a whole)."""
+        return self.trigger.event is not TriggerEvent.LAST_ORDER
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """The variants as arms for the draw."""
+        return tuple(Arm(name=variant.name, share=variant.share) for variant in self.variants)
+
+    def template(self, step: Step, arm: str) -> str:
+        """Return the template that a step has in an arm."""
+        return next((variant.template for variant in self.variants if variant.name == arm), step.template)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """What the audience and trigger are judged by, about one customer or order.
+
+    Attributes
+    ----------
+    events : frozenset of str
+        Kinds of touchpoint recorded since the event that the playbook counts from.
+    """
+
+    kind: str
+    moment: str
+    band: str
+    probability: float
+    locale: str
+    country: str
+    order_total: float | None
+    trigger_at: datetime | None
+    events: frozenset[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """The span in which a check-in makes sense; half-open, in UTC."""
+
+    opens: datetime
+    closes: datetime
+
+
+def window(playbook: Playbook, trigger_at: datetime, step: Step) -> Window:
+    """Return when a step of a playbook may be proposed, counted from its event."""
+    anchor = trigger_at.astimezone(UTC)
+    return Window(opens=anchor + playbook.trigger.after + step.wait, closes=anchor + playbook.trigger.within)
+
+
+def mismatch(playbook: Playbook, candidate: Candidate, now: datetime) -> str | None:
+    """Say why a candidate is not meant by a playbook now; None: it is.
+
+    Being outside the audience is no refusal: nothing is stored about it.
+    """
+    audience, need = playbook.audience, playbook.audience.prediction
+    if candidate.kind != need.kind or (need.moments and candidate.moment not in need.moments):
+        return "another prediction"
+    if candidate.probability < need.probability_at_least or Band(candidate.band).rank < need.band.rank:
+        return "not probable enough"
+    if audience.locales and not _speaks(candidate.locale, audience.locales):
+        return "another language"
+    if audience.countries and candidate.country not in audience.countries:
+        return "another country"
+    total = candidate.order_total
+    if audience.order_total_at_least is not None and (total is None or total < audience.order_total_at_least):
+        return "order too small"
+    if audience.order_total_at_most is not None and (total is None or total > audience.order_total_at_most):
+        return "order too large"
+    if candidate.trigger_at is None:
+        return f"no {playbook.trigger.event} event"
+    if left := sorted(playbook.exits & candidate.events):
+        return f"left by {left[0]}"
+    span = window(playbook, candidate.trigger_at, playbook.steps[0])
+    if now < span.opens:
+        return "too early"
+    if now >= span.closes:
+        return "too late"
+    return None
+
+
+def _speaks(locale: str, wanted: tuple[str, ...]) -> bool:
+    tag = locale.replace("_", "-").lower()
+    return any(tag == one.lower() or tag.startswith(f"{one.lower()}-") for one in wanted)
