@@ -31,6 +31,18 @@ $(SLACK_DIR)/node_modules/.installed: $(SLACK_DIR)/package-lock.json
 	@if command -v npm >/dev/null; then npm ci --prefix $(SLACK_DIR) --no-audit --no-fund --loglevel=error && touch $@; \
 	else echo "npm is not installed: tests at a Slack-speaking server are skipped (apt-get install npm)"; fi
 
+# The demo needs nothing but Python; with npm it also shows a Slack-speaking server on loopback, without any account.
+demo: .venv/.run
+	@slack=; \
+	if command -v npm >/dev/null; then \
+		$(MAKE) --no-print-directory --silent $(SLACK_DIR)/node_modules/.installed; \
+		slack=$$(ls $(CURDIR)/$(SLACK_DIR)/node_modules/local-slack-*/bin/local-slack 2>/dev/null | head -1); \
+		[ -n "$$slack" ] || echo "local-slack could not be installed on this machine: the cards are drawn in the terminal"; \
+	else \
+		echo "npm is not installed: there is no Slack to look at, the cards are drawn in the terminal"; \
+	fi; \
+	AFTERCARE_LOCAL_SLACK=$$slack exec $(BIN)/aftercare demo $(ARGS)
+
 test: .venv/.dev $(SLACK_DIR)/node_modules/.installed
 	$(BIN)/coverage erase
 	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term $(PYTEST_ARGS)
