@@ -1,1 +1,1 @@
-"""Slack, by Bolt."""
+"""Slack: where agents decide, and one way to customers."""

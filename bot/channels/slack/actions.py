@@ -1,0 +1,242 @@
+"""What agents do in Slack, done: decisions on cards, submitted modals, replies to customers.
+
+It takes typed records, asks whether the person may, and calls `bot.services`; the card is drawn anew from the database
+afterwards. Bolt, acknowledgements and duplicates are `listeners`' business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+import structlog
+
+from bot.channels.slack import modals
+from bot.channels.slack.api import SlackApi
+from bot.channels.slack.channel import linkable_hosts
+from bot.channels.slack.desk import SlackDesk
+from bot.channels.slack.identity import Roster
+from bot.channels.slack.payloads import ActionId, Click, ModalId, Submission, target
+from bot.channels.slack.text import cut
+from bot.clock import Clock, parse_instant
+from bot.config import Settings
+from bot.errors import AftercareError, ChannelError, InputError, Refused
+from bot.services.conversation import Conversations
+from bot.services.review import ReviewDesk
+from bot.store import slack as posts
+from bot.store.database import Database
+
+__all__ = ["NOT_AN_AGENT", "AgentActions"]
+
+log = structlog.get_logger(__name__)
+
+NOT_AN_AGENT = "Only support agents may do this. Ask whoever runs Aftercare to add you to `slack.agents`."
+# Where a modal shows an error: the input block.
+_FIELDS = {ModalId.EDIT: "draft", ModalId.REJECT: "reason", ModalId.SNOOZE: "until", ModalId.HANDOFF_REPLY: "reply"}
+
+
+class AgentActions:
+    """Clicks and submissions of agents."""
+
+    def __init__(
+        self,
+        *,
+        api: SlackApi,
+        database: Database,
+        clock: Clock,
+        settings: Settings,
+        review: ReviewDesk,
+        conversations: Conversations,
+        send_utterance: Callable[[int], object],
+        desk: SlackDesk,
+        roster: Roster,
+    ) -> None:
+        self._api = api
+        self._database = database
+        self._clock = clock
+        self._settings = settings
+        self._review = review
+        self._conversations = conversations
+        self._send_utterance = send_utterance
+        self._desk = desk
+        self._roster = roster
+        self._hosts = linkable_hosts(settings)
+
+    # --- Clicks ----------------------------------------------------------------------------------------------
+
+    def click(self, click: Click) -> None:
+        """Do what was clicked; a refusal is told to the clicker alone."""
+        try:
+            if not self._roster.is_agent(click.person):
+                raise Refused(NOT_AN_AGENT)
+            self._clicked(click)
+        except ChannelError:
+            raise
+        except AftercareError as error:
+            log.info("slack_click_refused", actor=click.person.actor, action=click.action, error=type(error).__name__)
+            self._api.whisper(click.channel, click.person.user_id, self._told(error))
+            self._redraw(click)
+
+    def _clicked(self, click: Click) -> None:
+        actor = click.person.actor
+        match click.action:
+            case ActionId.APPROVE:
+                self._decided(self._review.approve(*target(click.value), actor, event_key=click.key).id)
+            case ActionId.UNDO:
+                self._decided(self._review.undo(*target(click.value), actor, event_key=click.key).id)
+            case ActionId.RETRY:
+                self._decided(self._review.retry(*target(click.value), actor, event_key=click.key).id)
+            case ActionId.EDIT | ActionId.SNOOZE:
+                self._open(click, click.action, click.value)
+            case ActionId.MORE:
+                what, _, value = click.value.partition(":")
+                if what == "claim":
+                    self._decided(self._review.claim(*target(value), actor, event_key=click.key).id)
+                elif what in ("reject", "why"):
+                    self._open(click, what, value)
+                else:
+                    raise InputError("this card is too old to be used; look at the newest one in this channel")
+            case ActionId.HANDOFF_REPLY:
+                self._open_reply(click)
+            case ActionId.HANDOFF_GIVE_BACK:
+                self._give_back(click)
+            case _:
+                log.info("slack_unknown_action", action=click.action)
+
+    def _decided(self, outreach_id: int) -> None:
+        self._desk.show(outreach_id)
+
+    def _open(self, click: Click, what: str, value: str) -> None:
+        outreach_id, version = target(value)
+        view = self._review.card(outreach_id)
+        if what != "why" and view.outreach.version != version:
+            told = view.status_line or "it was changed meanwhile"
+            raise Refused(f"{told}. Nothing was changed; the card shows how it stands now")
+        match what:
+            case ActionId.EDIT:
+                modal = modals.edit(view)
+            case ActionId.SNOOZE:
+                modal = modals.snooze(view, self._clock.now(), self._roster.zone(click.person))
+            case "reject":
+                modal = modals.reject(view, self._settings.review.reject_reasons)
+            case _:
+                modal = modals.why(view, self._hosts)
+        self._api.open_modal(click.trigger_id, modal)
+
+    def _redraw(self, click: Click) -> None:
+        """Draw the card that was clicked as it stands now; a loser sees the winner on it."""
+        value = click.value.partition(":")[2] if click.action == ActionId.MORE else click.value
+        try:
+            if click.action.startswith("outreach_"):
+                self._desk.show(target(value)[0])
+        except AftercareError as error:
+            log.info("slack_redraw_failed", action=click.action, error=type(error).__name__)
+
+    # --- Submissions -----------------------------------------------------------------------------------------
+
+    def submit(self, submission: Submission) -> dict[str, str]:
+        """Decide what a modal asks for; return errors by block, empty when it was done.
+
+        It must be quick: Slack waits three seconds for the answer. Drawing and sending is `after_submit`.
+        """
+        field = next((block for modal, block in _FIELDS.items() if modal == submission.modal), None)
+        if field is None:
+            return {}
+        try:
+            if not self._roster.is_agent(submission.person):
+                raise Refused(NOT_AN_AGENT)
+            self._submitted(submission)
+        except AftercareError as error:
+            log.info("slack_submission_refused", actor=submission.person.actor, modal=submission.modal)
+            return {field: cut(self._plain(error), 2000)}
+        return {}
+
+    def _submitted(self, submission: Submission) -> None:
+        person, inputs = submission.person, submission.inputs
+        key = submission.key
+        match submission.modal:
+            case ModalId.EDIT:
+                draft = inputs.get("draft/text", "")
+                self._review.edit(*target(submission.reference), person.actor, draft, event_key=key)
+            case ModalId.REJECT:
+                reason = inputs.get("reason/select", "")
+                self._review.reject(*target(submission.reference), person.actor, reason, event_key=key)
+            case ModalId.SNOOZE:
+                until = _chosen_time(inputs.get("until/select", ""))
+                self._review.snooze(*target(submission.reference), person.actor, until, event_key=key)
+            case ModalId.HANDOFF_REPLY:
+                words = inputs.get("reply/text", "").strip()
+                if not words:
+                    raise InputError("write what the customer shall read")
+                facts = self._handoff(submission.reference, active=True)
+                # Stored before Slack is answered: a crash afterwards loses no words.
+                self._conversations.reply_as_agent(facts.conversation_id, person.actor, words)
+
+    def submit_again(self, submission: Submission) -> dict[str, str]:
+        """Decide what a crash may have left undecided; decisions know their key, a reply is looked for."""
+        if submission.modal == ModalId.HANDOFF_REPLY and self._replies(submission):
+            return {}
+        return self.submit(submission)
+
+    def after_submit(self, submission: Submission) -> None:
+        """Show or send what a submitted modal decided."""
+        if submission.modal == ModalId.HANDOFF_REPLY:
+            self._reply(submission)
+        elif submission.modal in (ModalId.EDIT, ModalId.REJECT, ModalId.SNOOZE):
+            self._desk.show(target(submission.reference)[0])
+
+    # --- Hand-overs ------------------------------------------------------------------------------------------
+
+    def _handoff(self, reference: str, *, active: bool) -> posts.HandoffFacts:
+        with self._database.read() as connection:
+            facts = posts.handoff_facts(connection, int(reference)) if reference.isdigit() else None
+        if facts is None:
+            raise InputError("this hand-over is not known any more")
+        if active and facts.state not in posts.ACTIVE:
+            raise Refused("this hand-over was given back meanwhile; nothing was sent")
+        return facts
+
+    def _open_reply(self, click: Click) -> None:
+        facts = self._handoff(click.value, active=True)
+        with self._database.read() as connection:
+            words = posts.transcript(connection, facts.conversation_id, last=1)
+        self._conversations.take(facts.id, click.person.actor)
+        self._api.open_modal(click.trigger_id, modals.handoff_reply(facts, words[-1].text if words else ""))
+        self._desk.show_handoff(facts.id)
+
+    def _reply(self, submission: Submission) -> None:
+        for utterance_id in self._replies(submission)[-1:]:
+            self._send_utterance(utterance_id)
+        self._desk.show_handoff(int(submission.reference))
+
+    def _replies(self, submission: Submission) -> list[int]:
+        """Return the stored utterances that say what was submitted."""
+        facts = self._handoff(submission.reference, active=False)
+        with self._database.read() as connection:
+            words = posts.transcript(connection, facts.conversation_id)
+        said = submission.inputs.get("reply/text", "").strip()
+        return [one.id for one in words if one.author_id == submission.person.actor and one.text == said]
+
+    def _give_back(self, click: Click) -> None:
+        facts = self._handoff(click.value, active=False)
+        self._conversations.give_back(facts.conversation_id, click.person.actor)
+        self._desk.show_handoff(facts.id)
+
+    # --- Words -----------------------------------------------------------------------------------------------
+
+    def _told(self, error: AftercareError) -> str:
+        """Return an error as a sentence in mrkdwn, agents by name."""
+        words = str(error).strip()
+        return self._roster.named(f"{words[:1].upper()}{words[1:]}".rstrip(".") + ".")
+
+    def _plain(self, error: AftercareError) -> str:
+        """Return an error as plain text: fields of modals show no mentions."""
+        words = self._roster.plainly(str(error).strip())
+        return f"{words[:1].upper()}{words[1:]}".rstrip(".") + "."
+
+
+def _chosen_time(value: str) -> datetime:
+    try:
+        return parse_instant(value)
+    except ValueError:
+        raise InputError("choose a time from the list") from None

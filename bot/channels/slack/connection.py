@@ -1,0 +1,188 @@
+"""Slack as one part of the running product: connected at the start, told to everybody's health, drained at the end.
+
+What it does with what comes in is `listeners`; what it shows is `desk`. Only this module knows about sockets.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import structlog
+from slack_bolt import App
+from slack_bolt.adapter.socket_mode import SocketModeHandler
+from slack_sdk import WebClient
+from slack_sdk.errors import SlackApiError, SlackClientError
+
+from bot.channels.slack.actions import AgentActions
+from bot.channels.slack.api import TIMEOUT_SECONDS, SlackApi, SlackUnauthorized
+from bot.channels.slack.customers import CustomerMessages
+from bot.channels.slack.desk import SlackDesk
+from bot.channels.slack.identity import Roster, resolve
+from bot.channels.slack.listeners import Intake, build_bolt
+from bot.clock import Clock
+from bot.config import Settings
+from bot.errors import ChannelError, ConfigurationError, TransientChannelError
+from bot.services.conversation import Conversations
+from bot.services.review import ReviewDesk
+from bot.store.database import Database
+
+__all__ = ["SlackConnection"]
+
+log = structlog.get_logger(__name__)
+
+WORKERS = 10
+# Work that takes longer than this is taken to have died with its process.
+ABANDONED = timedelta(minutes=5)
+
+
+class SlackConnection:
+    """The running connection to a workspace.
+
+    Attributes
+    ----------
+    desk : SlackDesk
+        Cards and hand-overs; known after `start`.
+    bolt : App
+        For HTTP mode: what a web server hands requests to; known after `start`.
+    """
+
+    def __init__(
+        self,
+        *,
+        api: SlackApi,
+        database: Database,
+        clock: Clock,
+        settings: Settings,
+        review: ReviewDesk,
+        conversations: Conversations,
+        send_utterance: Callable[[int], object],
+    ) -> None:
+        self._api = api
+        self._database = database
+        self._clock = clock
+        self._settings = settings
+        self._review = review
+        self._conversations = conversations
+        self._send_utterance = send_utterance
+        self._handler: SocketModeHandler | None = None
+        self._executor: ThreadPoolExecutor | None = None
+        self._revoked = threading.Event()
+        self._intake: Intake | None = None
+        self.roster: Roster | None = None
+        self.desk: SlackDesk | None = None
+        self.bolt: App | None = None
+
+    def start(self) -> None:
+        """Ask Slack who we are, check the channel and the agents, take up what was left, and connect.
+
+        Raises
+        ------
+        ConfigurationError
+            Tokens, the review channel or agents are wrong; each is named.
+        TransientChannelError
+            Slack cannot be reached.
+        """
+        try:
+            roster = self.roster = resolve(self._api, self._settings)
+        except SlackUnauthorized as error:
+            raise ConfigurationError([("SLACK_BOT_TOKEN", str(error))]) from error
+        desk = self.desk = SlackDesk(self._api, self._database, self._clock, self._settings, self._review, roster)
+        self._intake = self._build_intake(roster, desk)
+        self._executor = ThreadPoolExecutor(WORKERS, thread_name_prefix="slack")
+        secret = self._settings.secrets.slack_signing_secret
+        http_secret = secret.get_secret_value() if secret and self._settings.slack.mode == "http" else None
+        self.bolt = build_bolt(self._intake, self._api, self._executor, http_secret)
+        self._intake.resume()
+        if self._settings.slack.mode == "socket":
+            self._connect(self.bolt)
+        log.info("slack_connected", team=roster.team_id, mode=self._settings.slack.mode, agents=len(roster.agents))
+
+    def connected(self) -> bool:
+        """Say whether Slack can be used now."""
+        if self._revoked.is_set() or self.desk is None:
+            return False
+        if self._settings.slack.mode != "socket":
+            return True
+        return self._handler is not None and bool(self._handler.client.is_connected())
+
+    def sync(self) -> int:
+        """Bring what Slack shows up to date, and take up what was abandoned; for the scheduler's tick."""
+        if self.desk is None or self._intake is None or self._revoked.is_set():
+            return 0
+        try:
+            self._intake.resume(ABANDONED)
+            return self.desk.sync()
+        except ChannelError as error:
+            log.warning("slack_sync_interrupted", error=str(error))
+            return 0
+
+    def stop(self) -> None:
+        """Take no more, finish what was begun, disconnect; may be called twice."""
+        self._api.pace.stop()
+        handler, self._handler = self._handler, None
+        if handler is not None:
+            handler.close()  # type: ignore[no-untyped-call]
+        executor, self._executor = self._executor, None
+        if executor is not None:
+            executor.shutdown(wait=True, cancel_futures=False)
+        if handler is not None or executor is not None:
+            log.info("slack_disconnected")
+
+    def _build_intake(self, roster: Roster, desk: SlackDesk) -> Intake:
+        actions = AgentActions(
+            api=self._api,
+            database=self._database,
+            clock=self._clock,
+            settings=self._settings,
+            review=self._review,
+            conversations=self._conversations,
+            send_utterance=self._send_utterance,
+            desk=desk,
+            roster=roster,
+        )
+        customers = CustomerMessages(
+            api=self._api,
+            database=self._database,
+            clock=self._clock,
+            conversations=self._conversations,
+            send_utterance=self._send_utterance,
+            desk=desk,
+            roster=roster,
+            review_channel=self._settings.slack.review_channel,
+        )
+        return Intake(
+            api=self._api,
+            database=self._database,
+            clock=self._clock,
+            roster=roster,
+            actions=actions,
+            customers=customers,
+            on_revoked=self._revoke,
+        )
+
+    def _connect(self, bolt: App) -> None:
+        token = self._settings.secrets.slack_app_token
+        if token is None:
+            raise ConfigurationError([("SLACK_APP_TOKEN", "set it (xapp-…): Socket Mode needs an app-level token")])
+        web = WebClient(base_url=self._api.client.base_url, timeout=TIMEOUT_SECONDS)
+        handler = SocketModeHandler(
+            bolt, app_token=token.get_secret_value(), web_client=web, logger=bolt.logger, concurrency=WORKERS
+        )
+        try:
+            handler.connect()  # type: ignore[no-untyped-call]
+        except SlackApiError as error:
+            handler.close()  # type: ignore[no-untyped-call]
+            code = error.response.get("error")
+            advice = f"Slack refuses it ({code}); it needs the scope connections:write and Socket Mode switched on"
+            raise ConfigurationError([("SLACK_APP_TOKEN", advice)]) from error
+        except (OSError, SlackClientError) as error:
+            handler.close()  # type: ignore[no-untyped-call]
+            raise TransientChannelError(f"Socket Mode was not reached ({type(error).__name__})") from error
+        self._handler = handler
+
+    def _revoke(self) -> None:
+        log.error("slack_revoked", advice="the app was uninstalled or its token revoked; run `aftercare doctor slack`")
+        self._revoked.set()

@@ -1,0 +1,189 @@
+"""The review channel: cards and hand-overs that show what the database says, posted once and kept up to date.
+
+`sync()` is called at every tick and after every click; it reads, posts, then records. A process that dies between
+posting and recording finds its post again by the key of its first block. Deciding is `bot.services.review`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import structlog
+
+from bot.channels.slack.api import SlackApi
+from bot.channels.slack.cards import Rendered, outreach_card, section
+from bot.channels.slack.channel import key_of, linkable_hosts
+from bot.channels.slack.handoffs import EXCERPT, handoff_card, thread_line
+from bot.channels.slack.identity import Roster
+from bot.channels.slack.text import cut, escape
+from bot.clock import Clock
+from bot.config import Settings
+from bot.errors import ChannelError, PermanentChannelError, TransientChannelError
+from bot.services.review import ReviewDesk
+from bot.store import slack as posts
+from bot.store.database import Database
+from bot.store.slack import CARD, HANDOFF, HandoffFacts, Post
+
+__all__ = ["SlackDesk"]
+
+log = structlog.get_logger(__name__)
+
+# How much one sync does at most, so that a queue of thousands does not keep the tick for an hour.
+BATCH = 25
+
+
+class SlackDesk:
+    """What agents see in the review channel."""
+
+    def __init__(
+        self, api: SlackApi, database: Database, clock: Clock, settings: Settings, review: ReviewDesk, roster: Roster
+    ) -> None:
+        self._api = api
+        self._database = database
+        self._clock = clock
+        self._settings = settings
+        self._review = review
+        self._roster = roster
+        self._hosts = linkable_hosts(settings)
+        self._channel = settings.slack.review_channel
+        self._lock = threading.RLock()  # one picture at a time, so that an older one never covers a newer one
+        self._syncing = threading.Lock()
+        self._found: dict[str, str] | None = None  # key -> ts of what was posted before this process started
+
+    def sync(self) -> int:
+        """Post and redraw what is due; return how many messages were touched.
+
+        Raises
+        ------
+        TransientChannelError
+            Slack asks to wait, or is not there; the rest follows at the next tick.
+        """
+        if not self._syncing.acquire(blocking=False):
+            return 0  # the tick before is still at it
+        try:
+            now = self._clock.now()
+            with self._database.read() as connection:
+                new_handoffs = posts.handoffs_to_post(connection, now, BATCH)
+                known_handoffs = [facts.id for facts, _ in posts.posted_handoffs(connection)]
+                due_cards = posts.cards_to_update(connection, now, BATCH) + posts.cards_to_post(connection, now, BATCH)
+            # A customer who waits for a human comes before new proposals.
+            touched = sum(
+                self._guarded(HANDOFF, subject, self.show_handoff) for subject in new_handoffs + known_handoffs
+            )
+            return touched + sum(self._guarded(CARD, subject, self.show) for subject in due_cards)
+        finally:
+            self._syncing.release()
+
+    def show(self, outreach_id: int) -> bool:
+        """Post or redraw one card; False where it already shows how things stand."""
+        with self._lock:
+            rendered = outreach_card(
+                self._review.card(outreach_id),
+                self._roster,
+                self._clock.now(),
+                self._settings.review.undo_seconds,
+                self._hosts,
+            )
+            return self._put(CARD, outreach_id, rendered)
+
+    def show_handoff(self, handoff_id: int) -> bool:
+        """Post or redraw one hand-over, and bring its thread up to date."""
+        with self._lock:
+            with self._database.read() as connection:
+                facts = posts.handoff_facts(connection, handoff_id)
+                post = posts.post_of(connection, HANDOFF, handoff_id)
+            if facts is None:
+                return False
+            return self._post_handoff(handoff_id) if post is None else self._follow(facts, post)
+
+    # --- How -------------------------------------------------------------------------------------------------
+
+    def _put(self, purpose: str, subject: int, rendered: Rendered) -> bool:
+        now = self._clock.now()
+        with self._database.read() as connection:
+            post = posts.post_of(connection, purpose, subject)
+        if post is not None:
+            if post.shown == rendered.shown:
+                return False
+            self._api.update(post.channel, post.ts, rendered.text, rendered.blocks)
+            with self._database.write() as connection:
+                posts.record_shown(connection, purpose, subject, rendered.shown, now)
+            return True
+        key = f"{purpose}:{subject}"
+        found = self._posted_before().pop(key, None)
+        if found is not None:
+            channel, ts = self._channel, found
+            self._api.update(channel, ts, rendered.text, _keyed(rendered, key).blocks)
+        else:
+            channel, ts = self._api.post(self._channel, rendered.text, rendered.blocks, key=key)
+        with self._database.write() as connection:
+            first = posts.record_post(connection, purpose, subject, channel, ts, rendered.shown, now)
+            kept = posts.post_of(connection, purpose, subject)
+        if kept is not None and kept.ts != ts:  # another process was faster: its message stays, ours goes
+            self._api.delete(channel, ts)
+        log.info("slack_posted", purpose=purpose, subject=subject, ts=ts, kept=first, found=found is not None)
+        return first
+
+    def _posted_before(self) -> dict[str, str]:
+        """Return, once, what an earlier process may have posted without recording it."""
+        if self._found is None:
+            history, _ = self._api.history(self._channel)
+            self._found = {
+                key: str(message["ts"])
+                for message in history
+                if message.get("user") == self._roster.bot_user_id and (key := key_of(message))
+            }
+        return self._found
+
+    def _post_handoff(self, handoff_id: int) -> bool:
+        with self._database.read() as connection:
+            facts = posts.handoff_facts(connection, handoff_id)
+            if facts is None:
+                return False
+            words = posts.transcript(connection, facts.conversation_id, last=EXCERPT)
+        return self._put(HANDOFF, handoff_id, handoff_card(facts, words, self._roster))
+
+    def _follow(self, facts: HandoffFacts, post: Post) -> bool:
+        """Bring later messages into the thread, and redraw the card where the hand-over's state changed."""
+        state, _, seen = post.shown.partition(":")
+        last = int(seen or 0)
+        with self._database.read() as connection:
+            later = posts.transcript(connection, facts.conversation_id, after=last)
+            before = posts.transcript(connection, facts.conversation_id, last=EXCERPT + len(later))
+        for words in later:
+            line = thread_line(facts, words, self._roster)
+            self._api.post(
+                post.channel, cut(escape(words.text), 3000) or "(no text)", [section(line)], thread_ts=post.ts
+            )
+            last = words.id
+            self._record(facts.id, f"{state}:{last}")
+        if state == facts.state.value:
+            return bool(later)
+        excerpt = [words for words in before if not later or words.id < later[0].id]
+        rendered = handoff_card(facts, excerpt, self._roster)
+        self._api.update(post.channel, post.ts, rendered.text, rendered.blocks)
+        self._record(facts.id, f"{facts.state}:{last}")
+        return True
+
+    def _record(self, handoff_id: int, shown: str) -> None:
+        with self._database.write() as connection:
+            posts.record_shown(connection, HANDOFF, handoff_id, shown, self._clock.now())
+
+    def _guarded(self, purpose: str, subject: int, step: Callable[[int], bool]) -> int:
+        """Do one step; one broken card must not hold up the others, a Slack that wants a pause holds up all."""
+        try:
+            return int(step(subject))
+        except TransientChannelError:
+            raise
+        except PermanentChannelError as error:
+            log.error("slack_post_refused", purpose=purpose, subject=subject, error=str(error))
+        except ChannelError as error:
+            self._found = None  # it may stand in the channel: look before posting again
+            log.warning("slack_post_uncertain", purpose=purpose, subject=subject, error=str(error))
+        return 0
+
+
+def _keyed(rendered: Rendered, key: str) -> Rendered:
+    blocks = [{**rendered.blocks[0], "block_id": key}, *rendered.blocks[1:]]
+    return Rendered(text=rendered.text, blocks=blocks, shown=rendered.shown)

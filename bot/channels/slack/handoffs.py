@@ -1,0 +1,85 @@
+"""How a hand-over looks: the customer's last words, why a human is needed, and what an agent can do.
+
+What comes later goes into the thread below; answering is done in a modal, never by merely writing in the thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bot.channels.slack.cards import NAME_LIMIT, Block, Rendered, button, context, section
+from bot.channels.slack.identity import Roster
+from bot.channels.slack.payloads import ActionId
+from bot.channels.slack.text import SECTION_LIMIT, cut, escape, one_line, quoted
+from bot.store.enums import Author, HandoffState
+from bot.store.slack import HandoffFacts, Words
+
+__all__ = ["EXCERPT", "handoff_card", "thread_line"]
+
+# How many of the latest messages a hand-over shows.
+EXCERPT = 6
+_REASONS = {
+    "human": "The customer asks for a human",
+    "safety": "Safety: please look at this now",
+    "out_of_scope": "The question is outside of what the articles cover",
+    "low_confidence": "No article answers this surely enough",
+    "no_article": "No article answers this",
+    "clarify_failed": "Asking back did not help",
+    "unknown_customer": "The sender is not known as a customer",
+    "attachments": "The customer sent attachments",
+}
+
+
+def handoff_card(facts: HandoffFacts, words: Sequence[Words], roster: Roster) -> Rendered:
+    """Draw a hand-over as it stands now; `words` are the messages up to it, oldest first."""
+    who = _name(facts)
+    title = cut(f"{'Urgent: ' if facts.urgent else ''}{who} needs a human", 150)
+    reason = _REASONS.get(facts.reason, one_line(facts.reason).replace("_", " ").capitalize() or "Unknown reason")
+    blocks: list[Block] = [
+        {"type": "header", "text": {"type": "plain_text", "text": title, "emoji": False}},
+        section(cut(f"*{escape(reason)}*", SECTION_LIMIT)),
+    ]
+    blocks += [section(_said(one, who, roster)) for one in words[-EXCERPT:]]
+    active = facts.state in (HandoffState.OPEN, HandoffState.TAKEN)
+    way = {"slack": "a direct message in Slack", "email": "email"}.get(facts.channel, escape(facts.channel))
+    if active:
+        taken = f"{roster.named(facts.owner)} has it. " if facts.owner else ""
+        blocks.append(
+            context(
+                f"{taken}Came by {way}. The bot is silent until this is given back. Answer with *Reply*; what you write in this thread stays here."
+            )
+        )
+        blocks.append(
+            {
+                "type": "actions",
+                "elements": [
+                    button(ActionId.HANDOFF_REPLY, "Reply", str(facts.id), "primary"),
+                    button(ActionId.HANDOFF_GIVE_BACK, "Give back", str(facts.id)),
+                ],
+            }
+        )
+    else:
+        by = f" by {roster.named(facts.owner)}" if facts.owner else ""
+        how = "Given back to the bot" if facts.state == HandoffState.GIVEN_BACK else "Closed"
+        blocks.append(section(f"✅ *{how}{by}*"))
+    last = words[-1].id if words else 0
+    text = cut(f"{escape(title)}: {escape(reason)}", SECTION_LIMIT)
+    return Rendered(text=text, blocks=blocks, shown=f"{facts.state}:{last}")
+
+
+def thread_line(facts: HandoffFacts, words: Words, roster: Roster) -> str:
+    """Return what one later message looks like in the thread."""
+    return _said(words, _name(facts), roster)
+
+
+def _said(words: Words, who: str, roster: Roster) -> str:
+    speakers = {Author.CUSTOMER: f"👤 *{escape(who)}*", Author.BOT: "🤖 *Aftercare*"}
+    by = roster.named(words.author_id) if words.author_id else "an agent"
+    speaker = speakers.get(words.author, f"🎧 *{by}* to the customer")
+    parts = quoted(escape(words.text), SECTION_LIMIT - 300, most=1) or ["> _(no text)_"]
+    return f"{speaker}\n{parts[0]}"
+
+
+def _name(facts: HandoffFacts) -> str:
+    words = one_line(facts.customer_name or "").split()
+    return cut(words[0], NAME_LIMIT) if words else "A customer"
