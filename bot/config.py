@@ -10,229 +10,32 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Mapping
-from datetime import time
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, available_timezones
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from bot.errors import ConfigurationError
-
-
-def _zone_name(value: str) -> str:
-    if value not in available_timezones():
-        close = difflib.get_close_matches(value, available_timezones(), 1)
-        raise ValueError(f"no such IANA time zone; write {close[0] if close else 'Europe/Berlin'}")
-    return value
-
-
-def _clock_time(value: Any) -> Any:
-    if isinstance(value, int):  # YAML 1.1 reads 9:30 as the sexagesimal number 570
-        return time(value // 60, value % 60) if 0 <= value < 24 * 60 else value
-    if isinstance(value, str):
-        try:
-            return time.fromisoformat(value if ":" in value else "x")
-        except ValueError:
-            raise ValueError('write a time of day such as "09:30"') from None
-    return value
-
-
-def _sender(value: str) -> str:
-    if value.count("@") != 1 or any(c in value for c in "\r\n"):
-        raise ValueError("write one address such as care@shop.example")
-    return value
-
-
-ZoneName = Annotated[str, AfterValidator(_zone_name)]
-TimeOfDay = Annotated[time, BeforeValidator(_clock_time)]
-Sender = Annotated[str, AfterValidator(_sender)]
-Share = Annotated[float, Field(ge=0, le=0.9)]
-PositiveInt = Annotated[int, Field(ge=1)]
-
-
-class Section(BaseModel):
-    """A frozen part of the settings in which unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, validate_default=True)
-
-
-class Shop(Section):
-    name: str = "Your shop"
-    timezone: ZoneName = "UTC"
-    locale: str = "en"
-    url: str = ""
-    currency: str = "EUR"
-
-    @property
-    def zone(self) -> ZoneInfo:
-        return ZoneInfo(self.timezone)
-
-
-class Database(Section):
-    url: str = "sqlite:///aftercare.db"
-    backups: str = "backups"
-
-
-class Web(Section):
-    host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 8080
-    base_url: str = "http://127.0.0.1:8080"
-
-
-class Slack(Section):
-    mode: Literal["socket", "http", "off"] = "off"
-    review_channel: str = ""
-    agents: tuple[str, ...] = ()
-    cards: Literal["each", "urgent"] = "each"
-
-
-class Email(Section):
-    enabled: bool = False
-    sender: Sender = Field(default="care@shop.example", alias="from")
-    sender_name: str = ""
-    reply_to: str = ""
-    outbox: str = ""
-
-
-class Review(Section):
-    undo_seconds: Annotated[int, Field(ge=0, le=3600)] = 30
-    claim_minutes: PositiveInt = 10
-    expires_hours: PositiveInt = 72
-    reject_reasons: tuple[str, ...] = (
-        "not_needed",
-        "wrong_customer",
-        "wrong_answer",
-        "bad_wording",
-        "already_in_contact",
-        "other",
-    )
-
-
-class QuietHours(Section):
-    start: TimeOfDay = time(20, 0)
-    end: TimeOfDay = time(9, 0)
-
-
-class Caps(Section):
-    day: PositiveInt = 1
-    week: PositiveInt = 2
-    month: PositiveInt = 4
-
-
-class Policy(Section):
-    quiet_hours: QuietHours = QuietHours()
-    caps: Caps = Caps()
-    require_consent: bool = False
-
-
-class Experiments(Section):
-    holdout_share: Share = 0.1
-    salt: str = "aftercare"
-
-
-class Scheduler(Section):
-    daily_at: TimeOfDay = time(8, 0)
-    tick_seconds: Annotated[float, Field(gt=0, le=3600)] = 5.0
-    daily_capacity: PositiveInt = 200
-
-
-class Delivery(Section):
-    batch_size: PositiveInt = 50
-    max_attempts: PositiveInt = 6
-    backoff_seconds: Annotated[float, Field(gt=0)] = 60.0
-    sending_timeout_seconds: Annotated[float, Field(gt=0)] = 300.0
-
-
-class Bands(Section):
-    medium: Annotated[float, Field(gt=0, lt=1)] = 0.15
-    high: Annotated[float, Field(gt=0, lt=1)] = 0.35
-
-
-class IssueModel(Section):
-    horizon_days: PositiveInt = 45
-    due_days: PositiveInt = 14
-    recent_days: PositiveInt = 60
-    labelled_by: Literal["auto", "all", "rated"] = "auto"
-
-
-class ChurnModel(Section):
-    horizon_days: PositiveInt = 90
-
-
-class Predictors(Section):
-    issue: IssueModel = IssueModel()
-    churn: ChurnModel = ChurnModel()
-    bands: Bands = Bands()
-    seed: int = 0
-
-
-class Models(Section):
-    dir: str = "models"
-
-
-class Playbooks(Section):
-    dir: str = ""
-
-
-class Encoder(Section):
-    path: str = ""
-
-
-class Knowledge(Section):
-    dir: str = ""
-    encoder: Encoder = Encoder()
-    answer_threshold: Annotated[float, Field(ge=0, le=1)] = 0.6
-    clarify_threshold: Annotated[float, Field(ge=0, le=1)] = 0.45
-
-
-class Target(Section):
-    """One desired value of a KPI or stage."""
-
-    at_least: float | None = None
-    at_most: float | None = None
-
-
-class Secrets(Section):
-    """What only the environment may hold."""
-
-    secret_key: SecretStr | None = None
-    slack_bot_token: SecretStr | None = None
-    slack_app_token: SecretStr | None = None
-    slack_signing_secret: SecretStr | None = None
-    slack_api_base_url: str = "https://slack.com/api/"
-    smtp_url: SecretStr | None = None
-    imap_url: SecretStr | None = None
-
-
-class Settings(Section):
-    """All settings; relative paths have been made absolute against the configuration file."""
-
-    shop: Shop = Shop()
-    database: Database = Database()
-    web: Web = Web()
-    slack: Slack = Slack()
-    email: Email = Email()
-    review: Review = Review()
-    policy: Policy = Policy()
-    experiments: Experiments = Experiments()
-    scheduler: Scheduler = Scheduler()
-    delivery: Delivery = Delivery()
-    predictors: Predictors = Predictors()
-    models: Models = Models()
-    playbooks: Playbooks = Playbooks()
-    knowledge: Knowledge = Knowledge()
-    journey: dict[str, Target] = {}
-    secrets: Secrets = Secrets()
-    home: Path = Path()
-
-    def path(self, relative: str) -> Path:
-        """Resolve a path of the configuration against the folder of the configuration file."""
-        return (self.home / relative).resolve()
-
-
+from bot.settings import Secrets, Section, Settings, Target
+
+__all__ = ["ENVIRONMENT", "Section", "Settings", "load_settings"]
+
+# What to write instead, by pydantic's type of error (https://docs.pydantic.dev/latest/errors/validation_errors/).
+ADVICE = {
+    "model_type": "must be a section with keys of its own",
+    "dict_type": "must be a section with keys of its own",
+    "tuple_type": "must be a list, such as [U0123456789]",
+    "string_type": "must be a text; put it in quotes",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+}
 ENVIRONMENT = {
     "AFTERCARE_SECRET_KEY": "secret_key",
     "SLACK_BOT_TOKEN": "slack_bot_token",
@@ -296,18 +99,34 @@ def load_settings(path: Path | None = None, environment: Mapping[str, str] | Non
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = yaml.load(path.read_text(encoding="utf-8"), _OneOfEach)  # noqa: S506 - a SafeLoader
     except FileNotFoundError:
         raise ConfigurationError([(str(path), "no such file; run `aftercare init` or pass --config PATH")]) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError([(str(path), f"cannot be read: {error}")]) from error
     except yaml.YAMLError as error:
         raise ConfigurationError([(str(path), f"is no valid YAML: {' '.join(str(error).split())}")]) from error
+    except RecursionError as error:
+        raise ConfigurationError([(str(path), "is nested too deeply")]) from error
     if tree is None:
         return {}
     if not isinstance(tree, dict):
         raise ConfigurationError([(str(path), "must be a mapping of sections such as `shop:` and `slack:`")])
     return {str(key): ({} if value is None else value) for key, value in tree.items()}
+
+
+class _OneOfEach(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which YAML would silently keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, str) and key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key} stands there twice", key_node.start_mark)
+            if isinstance(key, str):
+                seen.add(key)
+        return super().construct_mapping(node, deep=deep)
 
 
 def _variable(environment: Mapping[str, str], name: str, problems: list[tuple[str, str]]) -> str | None:
@@ -337,14 +156,16 @@ def _problem(item: Any, tree: Mapping[str, Any]) -> tuple[str, str]:
     if item["type"] == "extra_forbidden":
         known = _known_keys(location[:-1])
         close = difflib.get_close_matches(location[-1], known, 1)
-        hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(sorted(known))}"
+        hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(sorted(known)) or 'nothing'}"
         return path, f"unknown key; {hint}"
-    message = item["msg"].removeprefix("Value error, ")
+    message = ADVICE.get(item["type"]) or item["msg"].removeprefix("Value error, ")
     given = item.get("input")
     return path, f"{message} (found {given!r})" if not isinstance(given, dict | Section) else message
 
 
 def _known_keys(location: list[str]) -> list[str]:
+    if location[:1] == ["journey"]:
+        return list(Target.model_fields)
     section: type[BaseModel] = Settings
     for part in location:
         field = section.model_fields.get(part)

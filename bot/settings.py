@@ -1,0 +1,250 @@
+"""The settings as types: every section of config.yaml with its defaults and ranges.
+
+Reading them from a file and the environment, and what contradicts what, is `bot.config`'s business.
+"""
+
+from __future__ import annotations
+
+import difflib
+from datetime import time
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
+
+
+def _zone_name(value: str) -> str:
+    if value not in available_timezones():
+        close = difflib.get_close_matches(value, available_timezones(), 1)
+        raise ValueError(f"no such IANA time zone; write {close[0] if close else 'Europe/Berlin'}")
+    return value
+
+
+def _clock_time(value: Any) -> Any:
+    advice = 'write a time of day such as "09:30"'
+    if isinstance(value, time):
+        return value
+    # YAML 1.1 reads 9:30 as the sexagesimal number 570; a number below 60 was written without minutes.
+    if isinstance(value, int) and 60 <= value < 24 * 60:
+        return time(value // 60, value % 60)
+    if isinstance(value, str) and ":" in value:
+        try:
+            found = time.fromisoformat(value)
+        except ValueError:
+            raise ValueError(advice) from None
+        if found.tzinfo is None:
+            return found
+    raise ValueError(advice)
+
+
+def _sender(value: str) -> str:
+    if value.count("@") != 1 or any(c in value for c in "\r\n"):
+        raise ValueError("write one address such as care@shop.example")
+    return value
+
+
+ZoneName = Annotated[str, AfterValidator(_zone_name)]
+TimeOfDay = Annotated[time, BeforeValidator(_clock_time)]
+Sender = Annotated[str, AfterValidator(_sender)]
+Share = Annotated[float, Field(ge=0, le=0.9)]
+PositiveInt = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A frozen part of the settings in which unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, validate_default=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_flag_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse `port: yes`, which Python would take for 1; but `mode: off` means what it says."""
+        if value is False and info.field_name == "mode":
+            return "off"
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+            raise ValueError("true and false (yes, no, on, off) have no meaning here; put a text in quotes")
+        return value
+
+
+class Shop(Section):
+    name: str = "Your shop"
+    timezone: ZoneName = "UTC"
+    locale: str = "en"
+    url: str = ""
+    currency: str = "EUR"
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.timezone)
+
+
+class Database(Section):
+    url: str = "sqlite:///aftercare.db"
+    backups: str = "backups"
+
+
+class Web(Section):
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    base_url: str = "http://127.0.0.1:8080"
+
+
+class Slack(Section):
+    mode: Literal["socket", "http", "off"] = "off"
+    review_channel: str = ""
+    agents: tuple[str, ...] = ()
+    cards: Literal["each", "urgent"] = "each"
+
+
+class Email(Section):
+    enabled: bool = False
+    sender: Sender = Field(default="care@shop.example", alias="from")
+    sender_name: str = ""
+    reply_to: str = ""
+    outbox: str = ""
+
+
+class Review(Section):
+    undo_seconds: Annotated[int, Field(ge=0, le=3600)] = 30
+    claim_minutes: PositiveInt = 10
+    expires_hours: PositiveInt = 72
+    reject_reasons: tuple[str, ...] = (
+        "not_needed",
+        "wrong_customer",
+        "wrong_answer",
+        "bad_wording",
+        "already_in_contact",
+        "other",
+    )
+
+
+class QuietHours(Section):
+    start: TimeOfDay = time(20, 0)
+    end: TimeOfDay = time(9, 0)
+
+
+class Caps(Section):
+    day: PositiveInt = 1
+    week: PositiveInt = 2
+    month: PositiveInt = 4
+
+
+class Policy(Section):
+    quiet_hours: QuietHours = QuietHours()
+    caps: Caps = Caps()
+    require_consent: bool = False
+
+
+class Experiments(Section):
+    holdout_share: Share = 0.1
+    salt: str = "aftercare"
+
+
+class Scheduler(Section):
+    daily_at: TimeOfDay = time(8, 0)
+    tick_seconds: Annotated[float, Field(gt=0, le=3600)] = 5.0
+    daily_capacity: PositiveInt = 200
+
+
+class Delivery(Section):
+    batch_size: PositiveInt = 50
+    max_attempts: PositiveInt = 6
+    backoff_seconds: Annotated[float, Field(gt=0)] = 60.0
+    sending_timeout_seconds: Annotated[float, Field(gt=0)] = 300.0
+
+
+class Bands(Section):
+    medium: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    high: Annotated[float, Field(gt=0, lt=1)] = 0.35
+
+
+class IssueModel(Section):
+    horizon_days: PositiveInt = 45
+    due_days: PositiveInt = 14
+    recent_days: PositiveInt = 60
+    labelled_by: Literal["auto", "all", "rated"] = "auto"
+
+
+class ChurnModel(Section):
+    horizon_days: PositiveInt = 90
+
+
+class Predictors(Section):
+    issue: IssueModel = IssueModel()
+    churn: ChurnModel = ChurnModel()
+    bands: Bands = Bands()
+    seed: int = 0
+
+
+class Models(Section):
+    dir: str = "models"
+
+
+class Playbooks(Section):
+    dir: str = ""
+
+
+class Encoder(Section):
+    path: str = ""
+
+
+class Knowledge(Section):
+    dir: str = ""
+    encoder: Encoder = Encoder()
+    answer_threshold: Annotated[float, Field(ge=0, le=1)] = 0.6
+    clarify_threshold: Annotated[float, Field(ge=0, le=1)] = 0.45
+
+
+class Target(Section):
+    """One desired value of a KPI or stage."""
+
+    at_least: float | None = None
+    at_most: float | None = None
+
+
+class Secrets(Section):
+    """What only the environment may hold."""
+
+    secret_key: SecretStr | None = None
+    slack_bot_token: SecretStr | None = None
+    slack_app_token: SecretStr | None = None
+    slack_signing_secret: SecretStr | None = None
+    slack_api_base_url: str = "https://slack.com/api/"
+    smtp_url: SecretStr | None = None
+    imap_url: SecretStr | None = None
+
+
+class Settings(Section):
+    """All settings; relative paths have been made absolute against the configuration file."""
+
+    shop: Shop = Shop()
+    database: Database = Database()
+    web: Web = Web()
+    slack: Slack = Slack()
+    email: Email = Email()
+    review: Review = Review()
+    policy: Policy = Policy()
+    experiments: Experiments = Experiments()
+    scheduler: Scheduler = Scheduler()
+    delivery: Delivery = Delivery()
+    predictors: Predictors = Predictors()
+    models: Models = Models()
+    playbooks: Playbooks = Playbooks()
+    knowledge: Knowledge = Knowledge()
+    journey: dict[str, Target] = {}
+    secrets: Secrets = Secrets()
+    home: Path = Path()
+
+    def path(self, relative: str) -> Path:
+        """Resolve a path of the configuration against the folder of the configuration file."""
+        return (self.home / relative).resolve()
