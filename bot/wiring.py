@@ -12,7 +12,7 @@ from pathlib import Path
 from bot.clock import Clock, clock_from_environment
 from bot.config import Settings, load_settings
 from bot.services.importing import Importer
-from bot.store import migrations
+from bot.store.backup import require_current, upgrade_safely
 from bot.store.database import Database, open_database
 
 
@@ -30,10 +30,12 @@ class App:
 
     @cached_property
     def database(self) -> Database:
-        """The database; an embedded one is brought up to date here."""
+        """The database; an embedded one is brought up to date here, after a backup where it holds anything."""
         database = open_database(self.settings.database.url, home=self.settings.home)
         if database.embedded:
-            migrations.upgrade(database)
+            upgrade_safely(database, self.settings.path(self.settings.database.backups), self.clock.now())
+        else:
+            require_current(database)
         return database
 
     @cached_property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -56,6 +57,14 @@ def instant_argument(text: str | None, settings: Settings) -> datetime | None:
         return parse_instant(text, settings.shop.zone)
     except ValueError:
         raise click.BadParameter(f"{text!r} is no ISO 8601 time; write 2018-02-01 or 2018-02-01T09:00:00Z") from None
+
+
+def cli_actor() -> str:
+    """Name who acts at this command line, as decisions and the audit log keep it."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):  # a container's user may have no name
+        return "cli:unknown"
 
 
 def print_json(rows: Iterable[Mapping[str, Any]]) -> int:

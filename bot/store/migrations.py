@@ -25,6 +25,11 @@ def latest_revision() -> str | None:
     return ScriptDirectory.from_config(_config()).get_current_head()
 
 
+def knows(revision: str) -> bool:
+    """Say whether a revision is one of this version's."""
+    return any(script.revision == revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
+
+
 def upgrade(database: Database) -> bool:
     """Bring the database up to date; return whether anything had to be done."""
     if current_revision(database) == latest_revision():
