@@ -71,16 +71,16 @@ class MailSink:
 
     # --- aiosmtpd's hooks ----------------------------------------------------------------------------
 
-    async def handle_EHLO(
+    async def handle_EHLO(  # noqa: N802
         self, server: SMTP, session: Session, envelope: Envelope, hostname: str, responses: list[str]
-    ) -> list[str]:  # noqa: N802, E501
+    ) -> list[str]:
         self.sessions += 1
         session.host_name = hostname
         return responses
 
-    async def handle_RCPT(
+    async def handle_RCPT(  # noqa: N802
         self, server: SMTP, session: Session, envelope: Envelope, address: str, rcpt_options: list[str]
-    ) -> str:  # noqa: N802, E501
+    ) -> str:
         self.commands.append(f"RCPT {address}")
         if refusal := self.refusals.get(address):
             return refusal

@@ -19,9 +19,9 @@ from email.policy import EmailPolicy
 from email.utils import format_datetime
 from typing import Any
 
-from bot.channels.base import Message
+from bot.channels.base import DeadAddressError, Message
 from bot.channels.email.addresses import domain_of, one_address, with_detail
-from bot.errors import PermanentChannelError
+from bot.errors import ConfigurationError, PermanentChannelError
 from bot.tokens import Purpose, Signer
 
 # The whole References header stays far under RFC 5322's 998 octets a line.
@@ -74,6 +74,15 @@ class Identity:
     signer: Signer
     secret: str
     reply_to: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse a sender that no mail can come from, lest the customer's address be blamed for it."""
+        for setting, address in (("email.from", self.sender), ("email.reply_to", self.reply_to)):
+            try:
+                one_address(address or self.sender)
+            except DeadAddressError as error:
+                advice = "write one plain address such as care@shop.example"
+                raise ConfigurationError([(setting, advice)]) from error
 
     @property
     def domain(self) -> str:

@@ -1,0 +1,78 @@
+"""Handing one message to a channel, and what its answer means for the next step.
+
+The only place where a channel's errors become outcomes. Recording them is `bot.services.delivery`'s and
+`bot.services.answering`'s business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+
+from bot.channels.base import Channel, DeadAddressError, Evidence, Message
+from bot.settings import Delivery
+from bot.decide import backoff
+from bot.errors import PermanentChannelError, TransientChannelError, UncertainChannelError
+from bot.store.enums import DeliveryState
+
+__all__ = ["Outcome", "as_stored", "hand_over"]
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How one attempt ended.
+
+    Attributes
+    ----------
+    reason : str or None
+        Why it is not sent; codes and sentences of ours, never an address or words of the message.
+    retry_at : datetime or None
+        With `RETRY`, when it may be tried again.
+    dead_address : bool
+        Nothing more may be sent to this address.
+    """
+
+    state: DeliveryState
+    evidence: Mapping[str, Any] | None = None
+    reason: str | None = None
+    retry_at: datetime | None = None
+    dead_address: bool = False
+
+
+def hand_over(channel: Channel, message: Message, *, attempt: int, now: datetime, rules: Delivery) -> Outcome:
+    """Send one message; whatever happens becomes an outcome.
+
+    Parameters
+    ----------
+    attempt : int
+        1 for the first; decides on the wait, and on giving up.
+    """
+    try:
+        evidence = channel.send(message)
+    except DeadAddressError as error:
+        return Outcome(state=DeliveryState.FAILED, reason=str(error), dead_address=True)
+    except PermanentChannelError as error:
+        return Outcome(state=DeliveryState.FAILED, reason=str(error))
+    except TransientChannelError as error:
+        if backoff.exhausted(attempt, rules.max_attempts):
+            return Outcome(state=DeliveryState.FAILED, reason=f"given up after {attempt} attempts: {error}")
+        asked = None if error.retry_after is None else timedelta(seconds=error.retry_after)
+        wait = backoff.delay(message.key, attempt, timedelta(seconds=rules.backoff_seconds), asked)
+        return Outcome(state=DeliveryState.RETRY, reason=str(error), retry_at=now + wait)
+    except UncertainChannelError as error:
+        return Outcome(state=DeliveryState.UNCERTAIN, reason=str(error))
+    except Exception as error:  # a bug in a channel says nothing about whether the message left
+        log.exception("channel_broke", key=message.key, channel=channel.name)
+        return Outcome(state=DeliveryState.UNCERTAIN, reason=f"the channel broke: {type(error).__name__}")
+    return Outcome(state=DeliveryState.SENT, evidence=as_stored(evidence))
+
+
+def as_stored(evidence: Evidence) -> dict[str, Any]:
+    """Return evidence as it is kept in the database."""
+    return {"reference": evidence.reference, "thread": evidence.thread, "detail": dict(evidence.detail)}
