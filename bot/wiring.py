@@ -12,6 +12,7 @@ from pathlib import Path
 from bot.clock import Clock, clock_from_environment
 from bot.config import Settings, load_settings
 from bot.services.importing import Importer
+from bot.services.privacy import Privacy
 from bot.store.backup import require_current, upgrade_safely
 from bot.store.database import Database, open_database
 
@@ -42,6 +43,11 @@ class App:
     def importer(self) -> Importer:
         """Brings canonical files into the store."""
         return Importer(self.database, self.clock, self.settings)
+
+    @cached_property
+    def privacy(self) -> Privacy:
+        """Shows, exports and erases customers."""
+        return Privacy(self.database, self.clock)
 
     def close(self) -> None:
         """Give back what was opened."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import click
 from rich.console import Console
@@ -67,13 +67,13 @@ def cli_actor() -> str:
         return "cli:unknown"
 
 
-def print_json(rows: Iterable[Mapping[str, Any]]) -> int:
-    """Print one JSON object a line; return how many."""
-    count = 0
+def print_json(rows: Iterable[Mapping[str, Any]], file: IO[str] | None = None) -> int:
+    """Print one JSON object a line to stdout or a file; return how many."""
+    file, count = file or sys.stdout, 0
     for row in rows:
-        sys.stdout.write(json.dumps(row, ensure_ascii=False, default=_plain) + "\n")
+        file.write(json.dumps(row, ensure_ascii=False, default=_plain) + "\n")
         count += 1
-    sys.stdout.flush()
+    file.flush()
     return count
 
 

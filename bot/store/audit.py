@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 from bot.store.controls import get_control, set_control
 from bot.store.tables import audit
 
-__all__ = ["record", "verify"]
+__all__ = ["count", "record", "verify"]
 
 # Any number will do, as long as nobody else in the database uses it for an advisory lock.
 CHAIN_LOCK = 0x61667463617564
@@ -78,6 +78,11 @@ def verify(connection: Connection) -> list[int]:
     if head and head["hash"] != previous:
         broken.append(int(head["id"]))
     return sorted(set(broken))
+
+
+def count(connection: Connection) -> int:
+    """Return how many entries there are."""
+    return int(connection.execute(sa.select(sa.func.count()).select_from(audit)).scalar_one())
 
 
 def _digest(entry: Mapping[str, Any]) -> str:

@@ -16,7 +16,10 @@ from sqlalchemy import Connection
 from bot.store.once import insert_once
 from bot.store.tables import consents, suppressions
 
-__all__ = ["address_hash", "consent_of", "is_suppressed", "record_consent", "suppress"]
+__all__ = ["ERASED", "address_hash", "consent_of", "is_suppressed", "record_consent", "suppress"]
+
+# The channel under which the keys of erased customers are suppressed, so that no import brings them back.
+ERASED = "customer"
 
 
 def record_consent(

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from bot.store.consent import record_consent
+from bot.store.consent import ERASED, is_suppressed, record_consent
 from bot.store.enums import Entity
 from bot.store.tables import metadata
 
@@ -106,9 +106,13 @@ Ready = list[tuple[IncomingRow, dict[str, Any]]]
 Problems = list[tuple[int, str, str]]
 
 
-def _customers(_: Connection, source: str, rows: Sequence[IncomingRow], problems: Problems) -> Ready:
+def _customers(connection: Connection, source: str, rows: Sequence[IncomingRow], problems: Problems) -> Ready:
+    erased = is_suppressed(connection, ERASED, [f"{source}:{row.key}" for row in rows])
     ready: Ready = []
     for row in rows:
+        if erased and f"{source}:{row.key}" in erased:
+            problems.append((row.line, "customer_id", "this customer was erased and must not come back"))
+            continue
         values = dict(row.values)
         values["external_id"] = values.pop("customer_id")
         values["source"] = source
