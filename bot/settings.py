@@ -201,7 +201,7 @@ class Encoder(Section):
 class Knowledge(Section):
     dir: str = ""
     encoder: Encoder = Encoder()
-    answer_threshold: Annotated[float, Field(ge=0, le=1)] = 0.6
+    answer_threshold: Annotated[float, Field(ge=0, le=1)] = 0.62
     clarify_threshold: Annotated[float, Field(ge=0, le=1)] = 0.45
 
 

@@ -1,0 +1,320 @@
+"""Conversations, what was said in them, and hand-overs to humans.
+
+A customer's words are recorded before anything is decided about them; the decision is written once, by
+compare-and-set. What to decide is `bot.services.conversation`'s business, sending `bot.store.answers`'.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from bot.errors import NotFound
+from bot.store.enums import Author, ConversationState, Direction, HandoffState
+from bot.store.once import insert_once
+from bot.store.tables import metadata
+
+__all__ = [
+    "Conversation",
+    "Handoff",
+    "InboundUtterance",
+    "active_handoff",
+    "add_inbound",
+    "add_outbound",
+    "change_conversation",
+    "conversation",
+    "decide_inbound",
+    "handoff",
+    "has_bot_spoken",
+    "inbound_of",
+    "mark_urgent",
+    "move_handoff",
+    "open_conversation",
+    "open_handoff",
+    "undecided",
+]
+
+conversations = metadata.tables["conversations"]
+utterances = metadata.tables["utterances"]
+handoffs = metadata.tables["handoffs"]
+
+# Hand-overs that a human still has to look after.
+ACTIVE = (HandoffState.OPEN.value, HandoffState.TAKEN.value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conversation:
+    """A thread with one customer over one channel."""
+
+    id: int
+    channel: str
+    thread: str
+    customer_id: int | None
+    outreach_id: int | None
+    state: ConversationState
+    clarifications: int
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class InboundUtterance:
+    """A customer's message as recorded; `decision` is None until something was decided about it."""
+
+    id: int
+    conversation_id: int
+    source: str
+    external_id: str
+    author_id: str | None
+    text: str
+    occurred_at: datetime
+    recorded_at: datetime
+    decision: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Handoff:
+    """A conversation given to a human, with the reason."""
+
+    id: int
+    conversation_id: int
+    reason: str
+    state: HandoffState
+    urgent: bool
+    owner: str | None
+    opened_at: datetime
+    due_at: datetime | None
+    closed_at: datetime | None
+
+
+def open_conversation(
+    connection: Connection, channel: str, thread: str, customer_id: int | None, now: datetime
+) -> Conversation:
+    """Return the conversation of a thread, begun now where there is none.
+
+    A conversation whose customer was not known takes the one given; it never changes from one to another.
+    """
+    values = {
+        "channel": channel,
+        "thread": thread,
+        "customer_id": customer_id,
+        "state": ConversationState.BOT.value,
+        "clarifications": 0,
+        "created_at": now,
+        "updated_at": now,
+    }
+    insert_once(connection, conversations, values)
+    row = connection.execute(
+        sa.select(conversations)
+        .where(conversations.c.channel == channel, conversations.c.thread == thread)
+        .with_for_update()
+    ).one()
+    if customer_id is not None and row.customer_id is None:
+        change_conversation(connection, row.id, now, customer_id=customer_id)
+        return conversation(connection, row.id)
+    return _conversation(row)
+
+
+def conversation(connection: Connection, conversation_id: int, *, lock: bool = False) -> Conversation:
+    """Return one conversation, locked until the transaction ends where asked for.
+
+    Raises
+    ------
+    NotFound
+        There is none with this id.
+    """
+    statement = sa.select(conversations).where(conversations.c.id == conversation_id)
+    row = connection.execute(statement.with_for_update() if lock else statement).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no conversation {conversation_id}")
+    return _conversation(row)
+
+
+def change_conversation(connection: Connection, conversation_id: int, now: datetime, **columns: Any) -> None:
+    """Change columns of a conversation (state, clarifications, customer_id, outreach_id)."""
+    connection.execute(
+        sa.update(conversations).where(conversations.c.id == conversation_id).values(**columns, updated_at=now)
+    )
+
+
+def add_inbound(
+    connection: Connection,
+    conversation_id: int,
+    *,
+    source: str,
+    external_id: str,
+    author_id: str,
+    text: str,
+    occurred_at: datetime,
+    now: datetime,
+    evidence: dict[str, Any] | None = None,
+) -> int | None:
+    """Record a customer's words; None says that this message was recorded already."""
+    values = {
+        "conversation_id": conversation_id,
+        "source": source,
+        "external_id": external_id,
+        "direction": Direction.IN.value,
+        "author": Author.CUSTOMER.value,
+        "author_id": author_id,
+        "text": text,
+        "occurred_at": occurred_at,
+        "recorded_at": now,
+        "evidence": evidence or sa.null(),
+    }
+    return insert_once(connection, utterances, values)
+
+
+def inbound_of(connection: Connection, source: str, external_id: str) -> InboundUtterance | None:
+    """Return a recorded message by the channel's own id."""
+    condition = (utterances.c.source == source) & (utterances.c.external_id == external_id)
+    return _inbound(connection.execute(sa.select(utterances).where(condition)).first())
+
+
+def undecided(connection: Connection, before: datetime) -> list[InboundUtterance]:
+    """Return messages recorded before an instant about which nothing was decided, oldest first."""
+    statement = (
+        sa.select(utterances)
+        .where(
+            utterances.c.direction == Direction.IN.value,
+            utterances.c.decision.is_(None),
+            utterances.c.recorded_at <= before,
+        )
+        .order_by(utterances.c.id)
+    )
+    return [found for row in connection.execute(statement) if (found := _inbound(row)) is not None]
+
+
+def decide_inbound(
+    connection: Connection, utterance_id: int, *, intent: str, decision: str, confidence: float | None
+) -> bool:
+    """Write what was decided about a message; False says that somebody else did."""
+    statement = sa.update(utterances).where(utterances.c.id == utterance_id, utterances.c.decision.is_(None))
+    return connection.execute(statement.values(intent=intent, decision=decision, confidence=confidence)).rowcount == 1
+
+
+def add_outbound(
+    connection: Connection,
+    conversation_id: int,
+    *,
+    external_id: str,
+    author: Author,
+    author_id: str | None,
+    text: str,
+    now: datetime,
+    intent: str | None = None,
+    decision: str | None = None,
+    confidence: float | None = None,
+    article_version_id: int | None = None,
+) -> int:
+    """Write words that are to be sent; without evidence they wait for the delivery."""
+    values = {
+        "conversation_id": conversation_id,
+        "source": "aftercare",
+        "external_id": external_id,
+        "direction": Direction.OUT.value,
+        "author": author.value,
+        "author_id": author_id,
+        "text": text,
+        "occurred_at": now,
+        "recorded_at": now,
+        "intent": intent,
+        "decision": decision,
+        "confidence": confidence,
+        "article_version_id": article_version_id,
+        "evidence": sa.null(),
+    }
+    return int(connection.execute(sa.insert(utterances).values(**values).returning(utterances.c.id)).scalar_one())
+
+
+def has_bot_spoken(connection: Connection, conversation_id: int) -> bool:
+    """Say whether the bot wrote anything in a conversation."""
+    statement = sa.select(utterances.c.id).where(
+        utterances.c.conversation_id == conversation_id, utterances.c.author == Author.BOT.value
+    )
+    return connection.execute(statement.limit(1)).first() is not None
+
+
+def count_utterances(connection: Connection, conversation_id: int) -> int:
+    """Return how many messages a conversation has."""
+    statement = sa.select(sa.func.count()).where(utterances.c.conversation_id == conversation_id)
+    return int(connection.execute(statement).scalar_one())
+
+
+def open_handoff(connection: Connection, conversation_id: int, reason: str, urgent: bool, now: datetime) -> int:
+    """Give a conversation to a human; return the hand-over's id."""
+    values = {
+        "conversation_id": conversation_id,
+        "reason": reason,
+        "state": HandoffState.OPEN.value,
+        "urgent": urgent,
+        "opened_at": now,
+    }
+    return int(connection.execute(sa.insert(handoffs).values(**values).returning(handoffs.c.id)).scalar_one())
+
+
+def active_handoff(connection: Connection, conversation_id: int) -> Handoff | None:
+    """Return the hand-over of a conversation that a human still looks after."""
+    statement = (
+        sa.select(handoffs)
+        .where(handoffs.c.conversation_id == conversation_id, handoffs.c.state.in_(ACTIVE))
+        .order_by(handoffs.c.id.desc())
+        .limit(1)
+    )
+    return _handoff(connection.execute(statement).first())
+
+
+def handoff(connection: Connection, handoff_id: int) -> Handoff:
+    """Return one hand-over.
+
+    Raises
+    ------
+    NotFound
+        There is none with this id.
+    """
+    found = _handoff(connection.execute(sa.select(handoffs).where(handoffs.c.id == handoff_id)).first())
+    if found is None:
+        raise NotFound(f"there is no hand-over {handoff_id}")
+    return found
+
+
+def move_handoff(
+    connection: Connection,
+    handoff_id: int,
+    to: HandoffState,
+    *,
+    owner: str | None = None,
+    closed_at: datetime | None = None,
+) -> bool:
+    """Move an active hand-over; False says that nobody looks after it any more."""
+    values: dict[str, Any] = {"state": to.value, "closed_at": closed_at}
+    if owner is not None:
+        values["owner"] = owner
+    statement = sa.update(handoffs).where(handoffs.c.id == handoff_id, handoffs.c.state.in_(ACTIVE))
+    return connection.execute(statement.values(**values)).rowcount == 1
+
+
+def mark_urgent(connection: Connection, handoff_id: int) -> None:
+    """Say that a hand-over cannot wait."""
+    connection.execute(sa.update(handoffs).where(handoffs.c.id == handoff_id).values(urgent=True))
+
+
+def _conversation(row: Any) -> Conversation:
+    return Conversation(**{**row._mapping, "state": ConversationState(row.state)})
+
+
+def _inbound(row: Any) -> InboundUtterance | None:
+    if row is None:
+        return None
+    return InboundUtterance(**{name: row._mapping[name] for name in InboundUtterance.__dataclass_fields__})
+
+
+def _handoff(row: Any) -> Handoff | None:
+    if row is None:
+        return None
+    names = Handoff.__dataclass_fields__
+    return Handoff(**{name: row._mapping[name] for name in names} | {"state": HandoffState(row.state)})

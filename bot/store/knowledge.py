@@ -1,0 +1,220 @@
+"""Articles and their versions: a version is never changed, only followed by the next one.
+
+Reading files is `messages.reading`'s business, searching `messages.knowledge`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from bot.store.once import insert_once
+from bot.store.tables import metadata
+
+__all__ = [
+    "NewVersion",
+    "Saved",
+    "StoredArticle",
+    "article_version",
+    "current_articles",
+    "retire",
+    "save_version",
+    "signature",
+    "unanswered",
+    "used_articles",
+]
+
+articles = metadata.tables["articles"]
+versions = metadata.tables["article_versions"]
+utterances = metadata.tables["utterances"]
+conversations = metadata.tables["conversations"]
+
+
+class Saved(StrEnum):
+    """What saving a version did."""
+
+    NEW = "new"  # the article was not known
+    UPDATED = "updated"  # its content changed: a new version
+    UNCHANGED = "unchanged"  # nothing was written
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewVersion:
+    """The content of an article as it is to be kept; the validity is half-open, in instants."""
+
+    external_id: str
+    title: str
+    body: str
+    questions: Sequence[str]
+    tags: Sequence[str]
+    locale: str
+    products: Sequence[str]
+    valid_from: datetime | None
+    valid_until: datetime | None
+    owner: str | None
+    review_by: str | None
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredArticle(NewVersion):
+    """One version of an article, with its number and the id that answers and outreaches cite."""
+
+    version_id: int
+    version: int
+    active: bool
+    recorded_at: datetime
+
+    def valid_at(self, now: datetime) -> bool:
+        """Say whether customers may be told this at an instant."""
+        return (self.valid_from is None or self.valid_from <= now) and (
+            self.valid_until is None or now < self.valid_until
+        )
+
+
+def save_version(connection: Connection, new: NewVersion, now: datetime) -> Saved:
+    """Keep an article; a new version only where its content changed."""
+    created = insert_once(connection, articles, {"external_id": new.external_id, "active": True})
+    # The row is locked, so that two imports at once do not number two versions alike.
+    row = connection.execute(
+        sa.select(articles.c.id, articles.c.active).where(articles.c.external_id == new.external_id).with_for_update()
+    ).one()
+    latest = connection.execute(
+        sa.select(versions.c.version, versions.c.sha256)
+        .where(versions.c.article_id == row.id)
+        .order_by(versions.c.version.desc())
+        .limit(1)
+    ).first()
+    if not row.active:
+        connection.execute(sa.update(articles).where(articles.c.id == row.id).values(active=True))
+    if latest is not None and latest.sha256 == new.sha256:
+        return Saved.UNCHANGED if row.active else Saved.UPDATED
+    values = {name: getattr(new, name) for name in NewVersion.__dataclass_fields__ if name != "external_id"}
+    values |= {name: list(values[name]) for name in ("questions", "tags", "products")}
+    connection.execute(
+        sa.insert(versions).values(
+            **values, article_id=row.id, version=1 if latest is None else latest.version + 1, recorded_at=now
+        )
+    )
+    return Saved.NEW if created is not None else Saved.UPDATED
+
+
+def retire(connection: Connection, external_ids: Collection[str]) -> int:
+    """Take articles out of use; their versions stay, because answers cite them."""
+    statement = sa.update(articles).where(articles.c.external_id.in_(list(external_ids)), articles.c.active.is_(True))
+    return int(connection.execute(statement.values(active=False)).rowcount)
+
+
+def current_articles(connection: Connection, *, include_retired: bool = False) -> list[StoredArticle]:
+    """Return the latest version of every article in use, by id; valid now or not."""
+    newest = (
+        sa.select(versions.c.article_id, sa.func.max(versions.c.version).label("version"))
+        .group_by(versions.c.article_id)
+        .subquery()
+    )
+    statement = (
+        _select()
+        .join(newest, (newest.c.article_id == versions.c.article_id) & (newest.c.version == versions.c.version))
+        .order_by(articles.c.external_id)
+    )
+    if not include_retired:
+        statement = statement.where(articles.c.active.is_(True))
+    return [_record(row) for row in connection.execute(statement)]
+
+
+def article_version(connection: Connection, version_id: int) -> StoredArticle | None:
+    """Return one version of an article."""
+    row = connection.execute(_select().where(versions.c.id == version_id)).first()
+    return None if row is None else _record(row)
+
+
+def signature(connection: Connection, now: datetime) -> tuple[int, int, int, int]:
+    """Return a value that changes when what may be told changes: versions, articles in use, validity."""
+    valid = sa.and_(
+        sa.or_(versions.c.valid_from.is_(None), versions.c.valid_from <= now),
+        sa.or_(versions.c.valid_until.is_(None), versions.c.valid_until > now),
+        articles.c.active.is_(True),
+    )
+    counted = sa.case((valid, versions.c.id), else_=0)
+    row = connection.execute(
+        sa.select(
+            sa.func.count(),
+            sa.func.coalesce(sa.func.max(versions.c.id), 0),
+            sa.func.coalesce(sa.func.sum(counted), 0),
+            sa.func.coalesce(sa.func.sum(sa.case((valid, 1), else_=0)), 0),
+        ).select_from(versions.join(articles, articles.c.id == versions.c.article_id))
+    ).one()
+    return int(row[0]), int(row[1]), int(row[2]), int(row[3])
+
+
+def used_articles(connection: Connection) -> dict[str, int]:
+    """Return how often each article was cited in an answer."""
+    statement = (
+        sa.select(articles.c.external_id, sa.func.count())
+        .select_from(
+            utterances.join(versions, versions.c.id == utterances.c.article_version_id).join(
+                articles, articles.c.id == versions.c.article_id
+            )
+        )
+        .where(utterances.c.direction == "out")
+        .group_by(articles.c.external_id)
+    )
+    return {row[0]: int(row[1]) for row in connection.execute(statement)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unanswered:
+    """A customer's question that no article answered."""
+
+    utterance_id: int
+    conversation_id: int
+    customer_id: int | None
+    text: str
+    recorded_at: datetime
+
+
+def unanswered(connection: Connection, since: datetime, now: datetime) -> list[Unanswered]:
+    """Return questions of a span of time that were handed over for want of an article, oldest first."""
+    statement = (
+        sa.select(
+            utterances.c.id.label("utterance_id"),
+            utterances.c.conversation_id,
+            conversations.c.customer_id,
+            utterances.c.text,
+            utterances.c.recorded_at,
+        )
+        .join(conversations, conversations.c.id == utterances.c.conversation_id)
+        .where(
+            utterances.c.direction == "in",
+            utterances.c.decision == "handoff",
+            utterances.c.intent == "question",
+            utterances.c.recorded_at >= since,
+            utterances.c.recorded_at <= now,
+        )
+        .order_by(utterances.c.id)
+    )
+    return [Unanswered(**row._mapping) for row in connection.execute(statement)]
+
+
+def _select() -> sa.Select[Any]:
+    names = [name for name in NewVersion.__dataclass_fields__ if name != "external_id"]
+    return sa.select(
+        versions.c.id.label("version_id"),
+        articles.c.external_id,
+        articles.c.active,
+        versions.c.version,
+        versions.c.recorded_at,
+        *(versions.c[name] for name in names),
+    ).join(articles, articles.c.id == versions.c.article_id)
+
+
+def _record(row: Any) -> StoredArticle:
+    values = dict(row._mapping)
+    values |= {name: tuple(values[name] or ()) for name in ("questions", "tags", "products")}
+    return StoredArticle(**values)

@@ -1,0 +1,291 @@
+"""Answer, ask back or hand over: what one message deserves, judged by its words alone.
+
+Order: safety, opt-out, a person asked for, small talk, order status, then the articles. An answer is always a
+section of an article, word for word, with its source; nothing is ever made up. Who the customer is, what is
+remembered and what leaves is `bot.services.conversation`'s business.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from messages.encoder import TextEncoder
+from messages.intents import IntentClassifier
+from messages.knowledge import Article, Hit, KnowledgeIndex
+
+__all__ = ["Answer", "Answerer", "Decision", "KnownIntent", "Thresholds", "known_intents", "language_of"]
+
+_DATA = Path(__file__).with_name("intents.yaml")
+# Long mails bury the question: besides the whole, its asking sentences are searched, at most this many.
+_MAX_SENTENCES = 6
+_LONG_CHARACTERS = 160
+# The classifier alone decides on short messages only; it was taught by single sentences.
+_CLASSIFIED_CHARACTERS = 300
+
+
+class Decision(StrEnum):
+    """What to do about a message."""
+
+    ANSWER = "answer"  # say what an article says, or the fixed words of a known intent
+    CLARIFY = "clarify"  # ask one question back
+    HANDOFF = "handoff"  # give it to a human
+
+
+class KnownIntent(StrEnum):
+    """The intents that Aftercare knows without being taught."""
+
+    SAFETY = "safety"  # somebody may be in danger
+    OPT_OUT = "opt_out"  # no more check-ins, please
+    HUMAN = "human"  # a person is asked for
+    SMALLTALK = "smalltalk"  # thanks, hello
+    ORDER_STATUS = "order_status"  # where is my order
+    QUESTION = "question"  # everything that articles may answer
+
+
+# In this order a message is looked at; the first that fits decides.
+_ORDER = (
+    KnownIntent.SAFETY,
+    KnownIntent.OPT_OUT,
+    KnownIntent.HUMAN,
+    KnownIntent.SMALLTALK,
+    KnownIntent.ORDER_STATUS,
+)
+# How sure the classifier must be where no phrase decided. An opt-out by mistake silences the check-ins of somebody
+# who did not ask for it, safety by mistake costs one look of a colleague.
+_SURE = {
+    KnownIntent.SAFETY: 0.45,
+    KnownIntent.OPT_OUT: 0.75,
+    KnownIntent.HUMAN: 0.6,
+    KnownIntent.SMALLTALK: 0.6,
+    KnownIntent.ORDER_STATUS: 0.5,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thresholds:
+    """From which score an article is said, and from which one question is asked back; see docs/explanation/answers.md."""
+
+    answer: float = 0.62
+    clarify: float = 0.45
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a message deserves.
+
+    Attributes
+    ----------
+    intent : str
+        A `KnownIntent`.
+    confidence : float
+        0 to 1: the score of the best article, or the classifier's probability (1 where a phrase decided).
+    hits : tuple of Hit
+        The nearest articles, best first; the first one is cited when the decision is to answer from an article.
+    article : Article or None
+        The cited article.
+    text : str
+        The section that answers, word for word; empty where nothing is quoted.
+    """
+
+    intent: KnownIntent
+    decision: Decision
+    confidence: float
+    hits: tuple[Hit, ...] = ()
+    article: Article | None = None
+    text: str = ""
+    options: tuple[str, ...] = field(default=())
+
+
+class Answerer:
+    """Decides about single messages.
+
+    Parameters
+    ----------
+    index : KnowledgeIndex
+        The articles that may be cited.
+    classifier : IntentClassifier
+        Fitted on the known intents; see `known_intents`.
+    """
+
+    def __init__(
+        self, index: KnowledgeIndex, classifier: IntentClassifier, thresholds: Thresholds | None = None
+    ) -> None:
+        self._index = index
+        self._classifier = classifier
+        self._thresholds = thresholds or Thresholds()
+        self._by_id = {article.id: article for article in index.articles}
+
+    def answer(
+        self,
+        question: str,
+        *,
+        locale: str | None = None,
+        products: Collection[str] = (),
+        may_clarify: bool = True,
+    ) -> Answer:
+        """Decide about one message.
+
+        Parameters
+        ----------
+        locale : str, optional
+            The customer's language; None guesses it from the words.
+        products : collection of str
+            The customer's products; articles about others are only cited when nothing else fits.
+        may_clarify : bool
+            False where the one question back was already asked: then a human takes over instead.
+        """
+        if not re.search(r"\w", question):
+            return Answer(intent=KnownIntent.QUESTION, decision=Decision.HANDOFF, confidence=0.0)
+        intent, sure = self.intent_of(question)
+        hits = self._search(question, language_of(question, locale), products)
+        if intent in (KnownIntent.SAFETY, KnownIntent.HUMAN):
+            return Answer(intent=intent, decision=Decision.HANDOFF, confidence=sure, hits=hits)
+        if intent in (KnownIntent.OPT_OUT, KnownIntent.SMALLTALK):
+            return Answer(intent=intent, decision=Decision.ANSWER, confidence=sure)
+        return self._from_articles(intent, hits, may_clarify)
+
+    def intent_of(self, question: str) -> tuple[KnownIntent, float]:
+        """Return the known intent of a message and how sure that is; `question` where none fits."""
+        phrases = _intent_data().phrases
+        text, bare = _normal(question), _bare(question)
+        for intent in _ORDER:
+            if bare in phrases[intent].whole or phrases[intent].inside.search(text):
+                return intent, 1.0
+        if len(question) > _CLASSIFIED_CHARACTERS:
+            return KnownIntent.QUESTION, 0.0
+        found = self._classifier.decide([question])[0]
+        if found.label is None or found.label not in _SURE or found.confidence < _SURE[KnownIntent(found.label)]:
+            return KnownIntent.QUESTION, 0.0
+        return KnownIntent(found.label), round(found.confidence, 4)
+
+    def _from_articles(self, intent: KnownIntent, hits: tuple[Hit, ...], may_clarify: bool) -> Answer:
+        best = hits[0].score if hits else 0.0
+        if hits and best >= self._thresholds.answer:
+            article = self._by_id[hits[0].article_id]
+            return Answer(
+                intent=intent,
+                decision=Decision.ANSWER,
+                confidence=best,
+                hits=hits,
+                article=article,
+                text=quotable(hits[0].passage),
+            )
+        if hits and best >= self._thresholds.clarify and may_clarify:
+            near = [hit for hit in hits[:2] if hit.score >= self._thresholds.clarify]
+            options = tuple(self._by_id[hit.article_id].title for hit in near)
+            return Answer(intent=intent, decision=Decision.CLARIFY, confidence=best, hits=hits, options=options)
+        return Answer(intent=intent, decision=Decision.HANDOFF, confidence=best, hits=hits)
+
+    def _search(self, question: str, locale: str, products: Collection[str]) -> tuple[Hit, ...]:
+        queries = asking_sentences(question)
+        own = self._best(self._index.search_many(queries, 5, locale=locale, products=products))
+        if not products or (own and own[0].score >= self._thresholds.answer):
+            return own
+        every = self._best(self._index.search_many(queries, 5, locale=locale))
+        return every if every and every[0].score >= self._thresholds.answer else own
+
+    @staticmethod
+    def _best(found: Sequence[Sequence[Hit]]) -> tuple[Hit, ...]:
+        best: dict[str, Hit] = {}
+        for hits in found:
+            for hit in hits:
+                if hit.article_id not in best or best[hit.article_id].score < hit.score:
+                    best[hit.article_id] = hit
+        return tuple(sorted(best.values(), key=lambda hit: -hit.score)[:5])
+
+
+def asking_sentences(question: str) -> list[str]:
+    """Return what is searched: the whole message, and of a long one also the sentences that ask."""
+    whole = question.strip()[:4_000]
+    if len(whole) <= _LONG_CHARACTERS:
+        return [whole]
+    sentences = [part.strip() for part in re.split(r"(?<=[.!?])\s+|\n+", whole)]
+    asking = [part for part in sentences if part.endswith("?") and len(part) > 10]
+    return [whole, *asking[:_MAX_SENTENCES]]
+
+
+def quotable(passage: str) -> str:
+    """Return a section as it is said to a customer: without Markdown headings."""
+    return re.sub(r"(?m)^#{1,6} +(.+)$", r"\1.", passage).strip()
+
+
+def _common(listed: str) -> frozenset[str]:
+    return frozenset(listed.split())
+
+
+_GERMAN = _common(
+    "ich sie wir der die das ist und nicht mein meine mit wie wann wo was kann habe noch bitte ein eine den dem für auf"
+    " bestellung paket danke hallo zu von keine mehr mensch rechnung"
+)
+_ENGLISH = _common(
+    "i you we the is and not my with how when where what can have still please a an for on to of no more order parcel"
+    " thanks hello it do does did was are that this"
+)
+
+
+def language_of(text: str, locale: str | None = None) -> str:
+    """Guess English or German from the commonest words; the customer's own locale decides where the words do not."""
+    tokens = re.findall(r"\w+", text.casefold()[:2_000])
+    german = sum(token in _GERMAN for token in tokens) + sum(c in "äöüß" for c in text[:2_000])
+    english = sum(token in _ENGLISH for token in tokens)
+    if german == english:
+        return locale or "en"
+    return "de" if german > english else "en"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Phrases:
+    whole: frozenset[str]
+    inside: re.Pattern[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _IntentData:
+    phrases: Mapping[KnownIntent, _Phrases]
+    texts: tuple[str, ...]
+    labels: tuple[str, ...]
+
+
+@lru_cache(maxsize=1)
+def _intent_data() -> _IntentData:
+    tree: dict[str, Any] = yaml.safe_load(_DATA.read_text(encoding="utf-8"))
+    examples = [(text, label) for label, content in tree.items() for text in content["examples"]]
+    return _IntentData(
+        phrases={intent: _phrases(tree[intent.value].get("phrases", ())) for intent in _ORDER},
+        texts=tuple(text for text, _ in examples),
+        labels=tuple(label for _, label in examples),
+    )
+
+
+def _phrases(listed: Sequence[str]) -> _Phrases:
+    inside = [
+        r"\b" + re.escape(_normal(phrase)).replace(r"\*", r"\w*") + r"\b" for phrase in listed if phrase[0] != "="
+    ]
+    return _Phrases(
+        whole=frozenset(_bare(phrase[1:]) for phrase in listed if phrase[0] == "="),
+        inside=re.compile("|".join(inside) or r"(?!)"),
+    )
+
+
+def known_intents(encoder: TextEncoder | None = None, *, lexical_only: bool = False) -> IntentClassifier:
+    """Return a classifier taught on the shipped examples (English and German) of the known intents."""
+    examples = _intent_data()
+    classifier = IntentClassifier(encoder, lexical_only=lexical_only, scope_threshold=0.0)
+    return classifier.fit(examples.texts, examples.labels)
+
+
+def _normal(text: str) -> str:
+    return " ".join(text.casefold().replace("’", "'").replace("`", "'")[:20_000].split())
+
+
+def _bare(text: str) -> str:
+    """Return a whole message without punctuation, for comparing it with a phrase."""
+    return " ".join(re.sub(r"[^\w\s'*-]", " ", _normal(text)).split())
