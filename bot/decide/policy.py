@@ -15,7 +15,20 @@ from enum import StrEnum
 
 from bot.errors import NaiveTimeError
 
-__all__ = ["Allowed", "Caps", "Facts", "QuietHours", "Reason", "Refused", "Verdict", "ask", "is_quiet"]
+__all__ = [
+    "TEMPORARY",
+    "Allowed",
+    "Caps",
+    "Facts",
+    "QuietHours",
+    "Reason",
+    "Refused",
+    "Verdict",
+    "ask",
+    "at",
+    "is_quiet",
+    "on_channel",
+]
 
 
 class Reason(StrEnum):
@@ -35,11 +48,21 @@ class Reason(StrEnum):
     CAP_WEEK = "cap_week"  # enough contacts within a week
     CAP_MONTH = "cap_month"  # enough contacts within a month
     QUIET_HOURS = "quiet_hours"  # it is night where they live
+    MISSING_FACT = "missing_fact"  # the message needs something that is not known (said by the planner)
+    CAPACITY = "capacity"  # the agents' day is full (said by the planner, which counts it)
 
 
 # What time alone lifts; the others wait for an event.
 TEMPORARY = frozenset(
-    {Reason.ALREADY_PROPOSED, Reason.COOL_DOWN, Reason.CAP_DAY, Reason.CAP_WEEK, Reason.CAP_MONTH, Reason.QUIET_HOURS}
+    {
+        Reason.ALREADY_PROPOSED,
+        Reason.COOL_DOWN,
+        Reason.CAP_DAY,
+        Reason.CAP_WEEK,
+        Reason.CAP_MONTH,
+        Reason.QUIET_HOURS,
+        Reason.CAPACITY,
+    }
 )
 
 
@@ -151,6 +174,11 @@ def ask(facts: Facts) -> Verdict:
 def at(facts: Facts, instant: datetime) -> Facts:
     """Return the same facts, asked about another instant."""
     return replace(facts, now=instant)
+
+
+def on_channel(facts: Facts, *, consent: bool | None, suppressed: bool) -> Facts:
+    """Return the same facts about a channel on which the customer has an address."""
+    return replace(facts, has_address=True, consent=consent, suppressed=suppressed)
 
 
 def is_quiet(instant: datetime, zone: tzinfo, quiet: QuietHours) -> bool:
