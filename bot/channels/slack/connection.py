@@ -5,6 +5,8 @@ What it does with what comes in is `listeners`; what it shows is `desk`. Only th
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -122,12 +124,14 @@ class SlackConnection:
     def stop(self) -> None:
         """Take no more, finish what was begun, disconnect; may be called twice."""
         self._api.pace.stop()
-        handler, self._handler = self._handler, None
-        if handler is not None:
-            handler.close()  # type: ignore[no-untyped-call]
         executor, self._executor = self._executor, None
         if executor is not None:
-            executor.shutdown(wait=True, cancel_futures=False)
+            # What comes in from now on is recorded, not acknowledged, and taken up at the next start.
+            executor.shutdown(wait=True)
+        handler, self._handler = self._handler, None
+        if handler is not None:
+            _wake(handler)
+            handler.close()  # type: ignore[no-untyped-call]
         if handler is not None or executor is not None:
             log.info("slack_disconnected")
 
@@ -186,3 +190,15 @@ class SlackConnection:
     def _revoke(self) -> None:
         log.error("slack_revoked", advice="the app was uninstalled or its token revoked; run `aftercare doctor slack`")
         self._revoked.set()
+
+
+def _wake(handler: SocketModeHandler) -> None:
+    """Interrupt the thread that waits for the next frame; it would look up only after three seconds."""
+    client = handler.client
+    client.auto_reconnect_enabled = False
+    client.current_session_state.terminated = True
+    session = client.current_session
+    sock = getattr(session, "sock", None)
+    if sock is not None:
+        with contextlib.suppress(OSError):  # already closed
+            sock.shutdown(socket.SHUT_RDWR)

@@ -101,6 +101,8 @@ class SlackDesk:
 
     def _put(self, purpose: str, subject: int, rendered: Rendered) -> bool:
         now = self._clock.now()
+        key = f"{purpose}:{subject}"
+        rendered = _keyed(rendered, key)
         with self._database.read() as connection:
             post = posts.post_of(connection, purpose, subject)
         if post is not None:
@@ -110,11 +112,10 @@ class SlackDesk:
             with self._database.write() as connection:
                 posts.record_shown(connection, purpose, subject, rendered.shown, now)
             return True
-        key = f"{purpose}:{subject}"
         found = self._posted_before().pop(key, None)
         if found is not None:
             channel, ts = self._channel, found
-            self._api.update(channel, ts, rendered.text, _keyed(rendered, key).blocks)
+            self._api.update(channel, ts, rendered.text, rendered.blocks)
         else:
             channel, ts = self._api.post(self._channel, rendered.text, rendered.blocks, key=key)
         with self._database.write() as connection:
@@ -161,7 +162,7 @@ class SlackDesk:
         if state == facts.state.value:
             return bool(later)
         excerpt = [words for words in before if not later or words.id < later[0].id]
-        rendered = handoff_card(facts, excerpt, self._roster)
+        rendered = _keyed(handoff_card(facts, excerpt, self._roster), f"{HANDOFF}:{facts.id}")
         self._api.update(post.channel, post.ts, rendered.text, rendered.blocks)
         self._record(facts.id, f"{facts.state}:{last}")
         return True
@@ -185,5 +186,6 @@ class SlackDesk:
 
 
 def _keyed(rendered: Rendered, key: str) -> Rendered:
+    """Let the first block carry the key: it is how the message is found again."""
     blocks = [{**rendered.blocks[0], "block_id": key}, *rendered.blocks[1:]]
     return Rendered(text=rendered.text, blocks=blocks, shown=rendered.shown)
