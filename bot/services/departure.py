@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
 
 from bot.channels.base import Message
 from bot.config import Settings
 from bot.decide import policy
+from bot.services.cards import customer_zone
 from bot.store.answers import PendingAnswer
 from bot.store.consent import consent_of, is_suppressed
 from bot.store.database import Connection
 from bot.store.delivery import Claimed, contacts_of
 from bot.store.enums import Author
+from bot.store.journeys import locked
 from bot.store.outreach import Outreach
 from bot.store.shop import Customer
 from bot.tokens import Purpose, Signer
@@ -44,10 +45,11 @@ class Departure:
         """Ask the policy about one approved outreach, by what the database says at this moment."""
         address = address_of(customer, outreach.channel)
         rules = self._settings.policy
+        open_issue, with_a_human = locked(connection, [customer.id], now)[customer.id]
         return policy.ask(
             policy.Facts(
                 now=now,
-                zone=_zone(customer.timezone) or self._settings.shop.zone,
+                zone=customer_zone(customer.timezone, self._settings.shop.zone),
                 quiet_hours=policy.QuietHours(start=rules.quiet_hours.start, end=rules.quiet_hours.end),
                 caps=policy.Caps(day=rules.caps.day, week=rules.caps.week, month=rules.caps.month),
                 contacts=contacts_of(connection, customer.id, now - LOOK_BACK, besides=outreach.id),
@@ -55,6 +57,8 @@ class Departure:
                 consent=consent_of(connection, [customer.id], outreach.channel)[customer.id],
                 consent_required=rules.require_consent,
                 suppressed=address is not None and bool(is_suppressed(connection, outreach.channel, [address])),
+                open_issue=open_issue,
+                with_a_human=with_a_human,
             )
         )
 
@@ -112,10 +116,3 @@ class Departure:
         )
         plain = self._catalogue.render_email_text(**common, unsubscribe_url=url, proactive=message.proactive)
         return replace(message, html=html, plain=plain)
-
-
-def _zone(name: str | None) -> ZoneInfo | None:
-    try:
-        return ZoneInfo(name) if name else None
-    except (KeyError, ValueError, OSError):  # what a shop's file calls a zone need not be one
-        return None

@@ -1,0 +1,78 @@
+"""The end of contact on one channel, at the customer's own wish: one transaction, whatever the way in.
+
+The ledger, the suppression of the address and what was still open go together. How the wish arrived (a link, a
+one-click POST, words in a reply) and that it is authentic is the caller's business.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from bot.decide.lifecycle import OutreachState
+from bot.decide.policy import Reason
+from bot.store import audit
+from bot.store.consent import consent_of, record_consent, suppress
+from bot.store.outreach import change_state, list_outreach
+from bot.store.shop import Customer, add_touchpoint
+from bot.store.tables import customers
+
+__all__ = ["PURPOSE", "end_contact"]
+
+# The purpose in the consent ledger under which check-ins are allowed or forbidden.
+PURPOSE = "check_ins"
+_STILL_OPEN = (OutreachState.SUGGESTED, OutreachState.SNOOZED, OutreachState.DEFERRED, OutreachState.APPROVED)
+
+
+def end_contact(
+    connection: Connection, customer: Customer, channel: str, *, origin: str, evidence: str | None, now: datetime
+) -> bool:
+    """Forbid check-ins to a customer on a channel and take back those that are open.
+
+    Parameters
+    ----------
+    origin : str
+        How it was said, such as `email_link` or `email_one_click`.
+    evidence : str, optional
+        A reference, never the customer's words.
+
+    Returns
+    -------
+    bool
+        False: it was forbidden already, and nothing was written.
+    """
+    # The same lock as a claim takes: what is not yet claimed is stopped here, what is claimed has left.
+    connection.execute(sa.select(customers.c.id).where(customers.c.id == customer.id).with_for_update())
+    if consent_of(connection, [customer.id], channel)[customer.id] is False:
+        return False
+    record_consent(connection, customer.id, channel, PURPOSE, False, origin, evidence, now)
+    address = {"email": customer.email, "slack": customer.slack_user_id}.get(channel)
+    if address:
+        suppress(connection, channel, address, "opt_out", now)
+    for one in list_outreach(connection, _STILL_OPEN, customer_id=customer.id):
+        if one.channel == channel:
+            reason = Reason.CONSENT_REFUSED.value
+            change_state(connection, one.id, one.version, [one.state], OutreachState.SUPPRESSED, now, refusal=reason)
+    add_touchpoint(
+        connection,
+        source="aftercare",
+        external_id=f"opt_out:{channel}:{customer.id}:{now.isoformat()}",
+        customer_id=customer.id,
+        order_id=None,
+        kind="opt_out",
+        occurred_at=now,
+        recorded_at=now,
+        channel=channel,
+    )
+    audit.record(
+        connection,
+        at=now,
+        actor="system",
+        action="consent.refused",
+        entity="customer",
+        entity_id=customer.id,
+        detail={"channel": channel, "origin": origin},
+    )
+    return True
