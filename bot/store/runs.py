@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,7 +17,7 @@ from bot.store.enums import RunState
 from bot.store.once import insert_once
 from bot.store.tables import runs
 
-__all__ = ["Run", "finish_run", "latest_runs", "run_of", "start_run"]
+__all__ = ["Run", "finish_run", "latest_runs", "run_of", "start_run", "take_over_run"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,10 +32,30 @@ class Run:
     detail: Mapping[str, Any] | None
 
 
-def start_run(connection: Connection, job: str, key: str, now: datetime) -> bool:
+def start_run(
+    connection: Connection, job: str, key: str, now: datetime, detail: Mapping[str, Any] | None = None
+) -> bool:
     """Claim a run; False says that somebody started it before."""
-    values = {"job": job, "key": key, "state": RunState.RUNNING.value, "started_at": now}
+    values: dict[str, Any] = {"job": job, "key": key, "state": RunState.RUNNING.value, "started_at": now}
+    if detail is not None:
+        values["detail"] = dict(detail)
     return insert_once(connection, runs, values) is not None
+
+
+def take_over_run(connection: Connection, seen: Run, detail: Mapping[str, Any] | None, now: datetime) -> bool:
+    """Start a run again that died or failed, unless somebody else did so since it was `seen`."""
+    statement = (
+        sa.update(runs)
+        .where(runs.c.job == seen.job, runs.c.key == seen.key)
+        .where(runs.c.state == seen.state.value, runs.c.started_at == seen.started_at)
+        .values(
+            state=RunState.RUNNING.value,
+            started_at=max(now, seen.started_at + timedelta(microseconds=1)),  # another look sees another start
+            finished_at=None,
+            detail=None if detail is None else dict(detail),
+        )
+    )
+    return connection.execute(statement).rowcount == 1
 
 
 def finish_run(
