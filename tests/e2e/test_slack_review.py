@@ -15,7 +15,7 @@ from bot.clock import ManualClock
 from bot.decide.lifecycle import OutreachState
 from bot.errors import ConfigurationError
 from bot.store.database import Database
-from bot.store.decisions import decisions_of
+from bot.store.decisions import Decided, decisions_of
 from bot.store.enums import DecisionKind
 from bot.store.outreach import change_state, list_outreach
 from tests.integration.shop_rows import propose
@@ -37,6 +37,11 @@ def world(peer: LocalSlack, sqlite_database: Database, clock: ManualClock) -> It
     peer._control("reset", {})
     with slack_world(peer, sqlite_database, clock) as running:
         yield running
+
+
+def decisions(world: SlackWorld, outreach_id: int) -> list[Decided]:
+    with world.database.read() as connection:
+        return decisions_of(connection, outreach_id)
 
 
 def labels(message: dict[str, Any]) -> list[str]:
@@ -113,8 +118,7 @@ def test_agents_who_click_at_once_make_one_decision_and_the_losers_hear_who_won(
     agents = [agent.id for agent in AGENTS[:many]]
     with ThreadPoolExecutor(many) as pool:
         list(pool.map(click, agents))
-    with world.database.read() as connection:
-        (decided,) = until(lambda: decisions_of(connection, proposed.id), "decision")
+    (decided,) = until(lambda: decisions(world, proposed.id), "decision")
     winner = decided.actor.rpartition(":")[2]
     losers = [agent for agent in agents if agent != winner]
     until(lambda: all(world.whispers(agent) for agent in losers), "word to every loser")

@@ -55,7 +55,7 @@ class CustomerMessages:
         """Answer one message, or hand it over."""
         person = message.person
         if not self._roster.ours(person):
-            log.warning("slack_foreign_workspace", actor=person.actor, event=message.key)
+            log.warning("slack_foreign_workspace", actor=person.actor, key=message.key)
             return
         with self._database.read() as connection:
             known = customer_by_slack_user(connection, person.team_id, person.user_id)

@@ -102,14 +102,14 @@ class Intake:
         except ChannelError as problem:
             # The decision stands; what could not be shown is shown at the next tick.
             error = f"{type(problem).__name__}: {problem}"
-            log.warning("slack_work_unshown", event=received.key, error=error)
+            log.warning("slack_work_unshown", key=received.key, error=error)
         except AftercareError as problem:
             error = f"{type(problem).__name__}: {problem}"
-            log.warning("slack_work_refused", event=received.key, error=type(problem).__name__)
+            log.warning("slack_work_refused", key=received.key, error=type(problem).__name__)
         except Exception as problem:  # the edge of one event: it must not take the others with it
             reference = secrets.token_hex(4)
             error = f"{type(problem).__name__} ({reference})"
-            log.exception("slack_work_failed", event=received.key, reference=reference)
+            log.exception("slack_work_failed", key=received.key, reference=reference)
             self._apologise(received, reference)
         with self._database.write() as connection:
             finish_event(connection, SOURCE, received.key, self._clock.now(), error)
@@ -133,7 +133,7 @@ class Intake:
                 with self._database.write() as connection:
                     finish_event(connection, SOURCE, event.key, self._clock.now(), str(problem))
                 continue
-            log.info("slack_event_resumed", event=event.key)
+            log.info("slack_event_resumed", key=event.key)
             if isinstance(received, Submission) and self._actions.submit_again(received):
                 with self._database.write() as connection:
                     finish_event(connection, SOURCE, event.key, self._clock.now(), "refused when resumed")
@@ -144,7 +144,7 @@ class Intake:
     def _dispatch(self, received: Received) -> None:
         match received:
             case Click() if not self._roster.ours(received.person):
-                log.warning("slack_foreign_workspace", actor=received.person.actor, event=received.key)
+                log.warning("slack_foreign_workspace", actor=received.person.actor, key=received.key)
                 self._api.whisper(received.channel, received.person.user_id, WRONG_TEAM)
             case Click():
                 self._actions.click(received)
@@ -198,7 +198,7 @@ def build_bolt(intake: Intake, api: SlackApi, executor: Executor, signing_secret
         if intake.record(received):
             req.context[_SLOT] = received
             return next_()
-        log.info("slack_duplicate", event=received.key)
+        log.info("slack_duplicate", key=received.key)
         # The first copy of a submission answers with the errors on its fields; an empty answer would close the modal.
         return BoltResponse(status=409 if isinstance(received, Submission) else 200, body="")
 
