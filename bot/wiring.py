@@ -9,12 +9,36 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
+from bot.channels.base import Channel
+from bot.channels.email import Identity, OutboxEmailChannel, Server, SmtpEmailChannel
+from bot.channels.slack.api import SlackApi
+from bot.channels.slack.channel import SlackChannel
+from bot.channels.slack.connection import SlackConnection
 from bot.clock import Clock, clock_from_environment
 from bot.config import Settings, load_settings
+from bot.errors import ConfigurationError
+from bot.scheduler import Job, Scheduler
+from bot.services.conversation import Conversations
+from bot.services.curation import Curation
+from bot.services.daily import DailyRound, Step
+from bot.services.delivery import Deliverer
 from bot.services.importing import Importer
+from bot.services.knowledge import KnowledgeDesk
+from bot.services.opting_out import OptOutDesk
+from bot.services.planning import Planner
+from bot.services.playbooks import Playbooks, load_playbooks
 from bot.services.privacy import Privacy
+from bot.services.review import ReviewDesk
+from bot.services.upkeep import Upkeep
 from bot.store.backup import require_current, upgrade_safely
 from bot.store.database import Database, open_database
+from bot.tokens import Signer
+from messages.catalogue import Catalogue
+
+# Deliveries are looked for this often at least: a customer who was promised an answer does not wait for a tick.
+DELIVERY_SECONDS = 1.0
+# Scoring and planning a large shop takes its time.
+DAILY_PATIENCE_SECONDS = 3 * 3600.0
 
 
 class App:
@@ -49,7 +73,164 @@ class App:
         """Shows, exports and erases customers."""
         return Privacy(self.database, self.clock)
 
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The messages, in every language they are written in."""
+        return Catalogue.load()
+
+    @cached_property
+    def knowledge(self) -> KnowledgeDesk:
+        """The shop's articles, and what they answer."""
+        return KnowledgeDesk(self.database, self.clock, self.settings, self.catalogue)
+
+    @cached_property
+    def conversations(self) -> Conversations:
+        """The dialogue with customers."""
+        return Conversations(self.database, self.clock, self.settings, self.knowledge, self.catalogue)
+
+    @cached_property
+    def playbooks(self) -> Playbooks:
+        """The shipped playbooks and the shop's own."""
+        return load_playbooks(self.settings, self.catalogue.names)
+
+    @cached_property
+    def planner(self) -> Planner:
+        """Proposes check-ins."""
+        return Planner(
+            self.database, self.clock, self.settings, self.catalogue, self.playbooks, index=self.knowledge.index
+        )
+
+    @cached_property
+    def upkeep(self) -> Upkeep:
+        """Does what time does to check-ins."""
+        return Upkeep(self.database, self.clock, self.settings, self.playbooks)
+
+    @cached_property
+    def review(self) -> ReviewDesk:
+        """Takes agents' decisions."""
+        return ReviewDesk(self.database, self.clock, self.settings)
+
+    @cached_property
+    def signer(self) -> Signer | None:
+        """Signs the links in mails; None without AFTERCARE_SECRET_KEY."""
+        secret = self.settings.secrets.secret_key
+        return Signer(secret.get_secret_value()) if secret is not None else None
+
+    @cached_property
+    def email_identity(self) -> Identity:
+        """Who writes our mails."""
+        email, secret = self.settings.email, self.settings.secrets.secret_key
+        if secret is None or self.signer is None:
+            raise ConfigurationError([("AFTERCARE_SECRET_KEY", "set it to a long random text; it signs the links")])
+        return Identity(
+            sender=email.sender,
+            name=email.sender_name or self.settings.shop.name,
+            reply_to=email.reply_to,
+            signer=self.signer,
+            secret=secret.get_secret_value(),
+        )
+
+    @cached_property
+    def email(self) -> Channel | None:
+        """The mail channel, into a folder or to a server; None where email is off."""
+        settings = self.settings
+        if not settings.email.enabled:
+            return None
+        if settings.email.outbox:
+            return OutboxEmailChannel(settings.path(settings.email.outbox), self.email_identity, self.clock)
+        url = settings.secrets.smtp_url
+        if url is None:
+            raise ConfigurationError([("SMTP_URL", "set it, or write email.outbox: FOLDER")])
+        return SmtpEmailChannel(Server.from_url(url.get_secret_value()), self.email_identity, self.clock)
+
+    @cached_property
+    def slack_api(self) -> SlackApi:
+        """The calls to Slack, paced in one place."""
+        return SlackApi.from_settings(self.settings)
+
+    @cached_property
+    def slack(self) -> SlackConnection | None:
+        """The connection to the workspace; None where Slack is off."""
+        if self.settings.slack.mode == "off":
+            return None
+        return SlackConnection(
+            api=self.slack_api,
+            database=self.database,
+            clock=self.clock,
+            settings=self.settings,
+            review=self.review,
+            conversations=self.conversations,
+            send_utterance=self.deliverer.send_utterance,
+        )
+
+    @cached_property
+    def channels(self) -> dict[str, Channel]:
+        """The ways to customers that are switched on, by name."""
+        found: dict[str, Channel] = {}
+        if self.email is not None:
+            found["email"] = self.email
+        if self.settings.slack.mode != "off":
+            found["slack"] = SlackChannel(self.slack_api, self.settings, self._slack_connected)
+        return found
+
+    @cached_property
+    def deliverer(self) -> Deliverer:
+        """Sends what was approved."""
+        return Deliverer(self.database, self.clock, self.settings, self.channels, self.catalogue)
+
+    @cached_property
+    def opt_out(self) -> OptOutDesk:
+        """Acts on opt-out links."""
+        return OptOutDesk(self.database, self.clock, self.signer, self.settings.shop.locale)
+
+    @cached_property
+    def daily(self) -> DailyRound:
+        """The round of each local date."""
+        steps = [Step(name="plan", work=lambda: len(self.planner.plan()))]
+        return DailyRound(self.database, self.clock, self.settings, steps)
+
+    def scheduler(self, *, ticks: bool = True, delivery: bool = True) -> Scheduler:
+        """Build the scheduler: the ticks of the bot, those of the delivery, or both."""
+        seconds = self.settings.scheduler.tick_seconds
+        jobs: list[Job] = []
+        if ticks:
+            jobs.append(Job(name="tick", work=self.tick, seconds=seconds))
+            jobs.append(
+                Job(
+                    name="daily",
+                    work=self.daily.run_if_due,
+                    seconds=seconds,
+                    patience_seconds=DAILY_PATIENCE_SECONDS,
+                )
+            )
+        if delivery:
+            jobs.append(Job(name="deliver", work=self.deliver, seconds=min(seconds, DELIVERY_SECONDS)))
+        return Scheduler(jobs)
+
+    def tick(self) -> None:
+        """Do what time does to check-ins, and show it."""
+        self.upkeep.run()
+        if "slack" in self.__dict__ and self.slack is not None:
+            self.slack.sync()
+
+    def deliver(self) -> None:
+        """Show what is in doubt, send what is due, ask about what is in doubt."""
+        self.deliverer.recover()
+        self.deliverer.drain()
+        self.deliverer.reconcile()
+
+    @cached_property
+    def curation(self) -> Curation:
+        """Looks over articles and unanswered questions."""
+        return Curation(self.database, self.clock, self.settings, self.knowledge)
+
     def close(self) -> None:
         """Give back what was opened."""
+        if "channels" in self.__dict__:
+            for channel in self.channels.values():
+                channel.close()
         if "database" in self.__dict__:
             self.database.close()
+
+    def _slack_connected(self) -> bool:
+        return "slack" in self.__dict__ and self.slack is not None and self.slack.connected()

@@ -17,8 +17,10 @@ from typing import Any
 
 import yaml
 
-__all__ = ["ArticleFile", "Problem", "read_article", "read_folder"]
+__all__ = ["SHIPPED_ARTICLES", "ArticleFile", "Problem", "read_article", "read_folder"]
 
+# Samples of an invented shop, for the demo and for the first look.
+SHIPPED_ARTICLES = Path(__file__).with_name("articles")
 MAX_FILE_BYTES = 512_000
 MAX_FRONT_CHARACTERS = 16_000
 MAX_LIST = 50
@@ -144,7 +146,8 @@ def _front_matter(front: str) -> tuple[dict[str, Any], dict[str, int], tuple[int
     try:
         for event in yaml.parse(front, Loader=yaml.SafeLoader):
             if isinstance(event, yaml.AliasEvent):
-                return {}, {}, (event.start_mark.line + 2, "YAML aliases (*name) are not allowed; write it out")
+                line = event.start_mark.line + 2 if event.start_mark is not None else 2
+                return {}, {}, (line, "YAML aliases (*name) are not allowed; write it out")
         root = yaml.compose(front, Loader=yaml.SafeLoader)
         if not isinstance(root, yaml.MappingNode):
             return {}, {}, (2, "the front matter must be lines of `key: value`")
@@ -158,7 +161,8 @@ def _front_matter(front: str) -> tuple[dict[str, Any], dict[str, int], tuple[int
             lines[key.value] = line
         return dict(yaml.safe_load(front)), lines, None
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 2 if error.problem_mark else 2
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 2 if mark is not None else 2
         return {}, {}, (line, f"is no valid YAML: {error.problem or error.context}")
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         return {}, {}, (2, f"the front matter cannot be read ({type(error).__name__})")

@@ -19,6 +19,7 @@ from bot.store.once import insert_once
 from bot.store.tables import metadata
 
 __all__ = [
+    "BotUtterance",
     "Conversation",
     "Handoff",
     "InboundUtterance",
@@ -27,10 +28,11 @@ __all__ = [
     "add_outbound",
     "change_conversation",
     "conversation",
+    "count_utterances",
     "decide_inbound",
     "handoff",
-    "has_bot_spoken",
     "inbound_of",
+    "last_of_bot",
     "mark_urgent",
     "move_handoff",
     "open_conversation",
@@ -63,7 +65,15 @@ class Conversation:
 
 @dataclass(frozen=True, kw_only=True)
 class InboundUtterance:
-    """A customer's message as recorded; `decision` is None until something was decided about it."""
+    """A customer's message as recorded.
+
+    Attributes
+    ----------
+    customer_id : int or None
+        The customer whom the channel authenticated as the sender of exactly this message.
+    decision : str or None
+        None until something was decided about it.
+    """
 
     id: int
     conversation_id: int
@@ -74,6 +84,18 @@ class InboundUtterance:
     occurred_at: datetime
     recorded_at: datetime
     decision: str | None
+    customer_id: int | None = None
+    locale: str | None = None
+    in_reply_to: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BotUtterance:
+    """What the bot said last: its intent, and the article version that it cited."""
+
+    id: int
+    intent: str | None
+    article_version_id: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,12 +253,16 @@ def add_outbound(
     return int(connection.execute(sa.insert(utterances).values(**values).returning(utterances.c.id)).scalar_one())
 
 
-def has_bot_spoken(connection: Connection, conversation_id: int) -> bool:
-    """Say whether the bot wrote anything in a conversation."""
-    statement = sa.select(utterances.c.id).where(
-        utterances.c.conversation_id == conversation_id, utterances.c.author == Author.BOT.value
+def last_of_bot(connection: Connection, conversation_id: int) -> BotUtterance | None:
+    """Return what the bot said last in a conversation, None where it never spoke."""
+    statement = (
+        sa.select(utterances.c.id, utterances.c.intent, utterances.c.article_version_id)
+        .where(utterances.c.conversation_id == conversation_id, utterances.c.author == Author.BOT.value)
+        .order_by(utterances.c.id.desc())
+        .limit(1)
     )
-    return connection.execute(statement.limit(1)).first() is not None
+    row = connection.execute(statement).first()
+    return None if row is None else BotUtterance(**row._mapping)
 
 
 def count_utterances(connection: Connection, conversation_id: int) -> int:
@@ -310,7 +336,11 @@ def _conversation(row: Any) -> Conversation:
 def _inbound(row: Any) -> InboundUtterance | None:
     if row is None:
         return None
-    return InboundUtterance(**{name: row._mapping[name] for name in InboundUtterance.__dataclass_fields__})
+    said: dict[str, Any] = row.evidence if isinstance(row.evidence, dict) else {}
+    own = ("customer_id", "locale", "in_reply_to")
+    values = {name: row._mapping[name] for name in InboundUtterance.__dataclass_fields__ if name not in own}
+    values |= {name: said.get(name) for name in own}
+    return InboundUtterance(**values)
 
 
 def _handoff(row: Any) -> Handoff | None:
