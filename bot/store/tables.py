@@ -95,7 +95,7 @@ predictions = table(
     instant("as_of"), whole("horizon_days"), number("probability", null=False), text("band"), text("stage"),
     text("model"), ref("model_version_id", "model_versions", null=True), json("reasons"), json("fragility"), instant("recorded_at"),
     sa.UniqueConstraint("kind", "moment", "subject", "as_of", "model"),
-    one_of("kind", PredictionKind), sa.Index(None, "order_id"), sa.Index(None, "customer_id"),
+    one_of("kind", PredictionKind), sa.Index(None, "order_id"), sa.Index(None, "customer_id"), sa.Index(None, "kind", "recorded_at"),
 )  # fmt: skip
 
 # --- Planning and outreach ---------------------------------------------------------------------------
@@ -122,13 +122,14 @@ outreaches = table(
     sa.UniqueConstraint("dedupe_key"),
     one_of("state", OutreachState),
     sa.Index(None, "state", "not_before"), sa.Index(None, "customer_id", "sent_at"), sa.Index(None, "playbook", "state"),
+    sa.Index(None, "assignment_id"), sa.Index(None, "local_date"),
 )  # fmt: skip
 
 refusals = table(
     "refusals", ref("customer_id", "customers"), ref("order_id", "orders", null=True), text("playbook"), text("step"),
     ref("assignment_id", "assignments", null=True), text("decision"), text("reason"), instant("until", null=True),
     text("local_date"), text("dedupe_key"), instant("recorded_at"),
-    sa.UniqueConstraint("dedupe_key"), one_of("decision", PlanDecision), sa.Index(None, "customer_id"),
+    sa.UniqueConstraint("dedupe_key"), one_of("decision", PlanDecision), sa.Index(None, "customer_id"), sa.Index(None, "assignment_id"),
 )  # fmt: skip
 
 decisions = table(
@@ -192,6 +193,7 @@ outcomes = table(
     ref("prediction_id", "predictions", null=True), text("playbook", null=True), text("arm", null=True), number("propensity"), flag("treated"),
     instant("anchor_at"), whole("horizon_days"), number("value", null=False), instant("observed_at"), instant("recorded_at"),
     sa.UniqueConstraint("kind", "subject", "anchor_at", "horizon_days"), sa.Index(None, "playbook", "arm"),
+    sa.Index(None, "assignment_id", "kind"), sa.Index(None, "outreach_id", "kind"),
 )  # fmt: skip
 
 consents = table(

@@ -283,6 +283,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table('predictions', schema=None) as batch_op:
         batch_op.create_index(batch_op.f('ix_predictions_customer_id'), ['customer_id'], unique=False)
+        batch_op.create_index(batch_op.f('ix_predictions_kind_predictions_recorded_at'), ['kind', 'recorded_at'], unique=False)
         batch_op.create_index(batch_op.f('ix_predictions_order_id'), ['order_id'], unique=False)
 
     op.create_table('refusals',
@@ -306,6 +307,7 @@ def upgrade() -> None:
     sa.UniqueConstraint('dedupe_key', name=op.f('uq_refusals_dedupe_key'))
     )
     with op.batch_alter_table('refusals', schema=None) as batch_op:
+        batch_op.create_index(batch_op.f('ix_refusals_assignment_id'), ['assignment_id'], unique=False)
         batch_op.create_index(batch_op.f('ix_refusals_customer_id'), ['customer_id'], unique=False)
 
     op.create_table('touchpoints',
@@ -383,7 +385,9 @@ def upgrade() -> None:
     sa.UniqueConstraint('dedupe_key', name=op.f('uq_outreaches_dedupe_key'))
     )
     with op.batch_alter_table('outreaches', schema=None) as batch_op:
+        batch_op.create_index(batch_op.f('ix_outreaches_assignment_id'), ['assignment_id'], unique=False)
         batch_op.create_index(batch_op.f('ix_outreaches_customer_id_outreaches_sent_at'), ['customer_id', 'sent_at'], unique=False)
+        batch_op.create_index(batch_op.f('ix_outreaches_local_date'), ['local_date'], unique=False)
         batch_op.create_index(batch_op.f('ix_outreaches_playbook_outreaches_state'), ['playbook', 'state'], unique=False)
         batch_op.create_index(batch_op.f('ix_outreaches_state_outreaches_not_before'), ['state', 'not_before'], unique=False)
 
@@ -450,6 +454,8 @@ def upgrade() -> None:
     sa.UniqueConstraint('kind', 'subject', 'anchor_at', 'horizon_days', name=op.f('uq_outcomes_kind_subject_anchor_at_horizon_days'))
     )
     with op.batch_alter_table('outcomes', schema=None) as batch_op:
+        batch_op.create_index(batch_op.f('ix_outcomes_assignment_id_outcomes_kind'), ['assignment_id', 'kind'], unique=False)
+        batch_op.create_index(batch_op.f('ix_outcomes_outreach_id_outcomes_kind'), ['outreach_id', 'kind'], unique=False)
         batch_op.create_index(batch_op.f('ix_outcomes_playbook_outcomes_arm'), ['playbook', 'arm'], unique=False)
 
     op.create_table('handoffs',
@@ -542,6 +548,8 @@ def downgrade() -> None:
     op.drop_table('handoffs')
     with op.batch_alter_table('outcomes', schema=None) as batch_op:
         batch_op.drop_index(batch_op.f('ix_outcomes_playbook_outcomes_arm'))
+        batch_op.drop_index(batch_op.f('ix_outcomes_outreach_id_outcomes_kind'))
+        batch_op.drop_index(batch_op.f('ix_outcomes_assignment_id_outcomes_kind'))
 
     op.drop_table('outcomes')
     op.drop_table('decisions')
@@ -552,7 +560,9 @@ def downgrade() -> None:
     with op.batch_alter_table('outreaches', schema=None) as batch_op:
         batch_op.drop_index(batch_op.f('ix_outreaches_state_outreaches_not_before'))
         batch_op.drop_index(batch_op.f('ix_outreaches_playbook_outreaches_state'))
+        batch_op.drop_index(batch_op.f('ix_outreaches_local_date'))
         batch_op.drop_index(batch_op.f('ix_outreaches_customer_id_outreaches_sent_at'))
+        batch_op.drop_index(batch_op.f('ix_outreaches_assignment_id'))
 
     op.drop_table('outreaches')
     with op.batch_alter_table('touchpoints', schema=None) as batch_op:
@@ -563,10 +573,12 @@ def downgrade() -> None:
     op.drop_table('touchpoints')
     with op.batch_alter_table('refusals', schema=None) as batch_op:
         batch_op.drop_index(batch_op.f('ix_refusals_customer_id'))
+        batch_op.drop_index(batch_op.f('ix_refusals_assignment_id'))
 
     op.drop_table('refusals')
     with op.batch_alter_table('predictions', schema=None) as batch_op:
         batch_op.drop_index(batch_op.f('ix_predictions_order_id'))
+        batch_op.drop_index(batch_op.f('ix_predictions_kind_predictions_recorded_at'))
         batch_op.drop_index(batch_op.f('ix_predictions_customer_id'))
 
     op.drop_table('predictions')
