@@ -57,6 +57,8 @@ class MailSink:
     hold: threading.Event | None = None
     sessions: int = 0
     commands: list[str] = field(default_factory=list)
+    options: dict[str, Any] = field(default_factory=dict)
+    controller: Any = None
 
     @property
     def url(self) -> str:
@@ -68,6 +70,18 @@ class MailSink:
 
     def message_ids(self) -> list[str]:
         return [str(accepted.mail["Message-ID"]) for accepted in self.accepted]
+
+    def listen(self) -> None:
+        """Take connections, on the same port as before."""
+        self.controller = _FreePortController(self, hostname="127.0.0.1", port=self.port, **self.options)
+        self.controller.start()
+        self.port = self.controller.port
+
+    def stop_listening(self) -> None:
+        """Refuse connections until `listen`."""
+        if self.controller is not None:
+            self.controller.stop()
+        self.controller = None
 
     # --- aiosmtpd's hooks ----------------------------------------------------------------------------
 
@@ -119,16 +133,14 @@ def mail_sink(**options: Any) -> Iterator[MailSink]:
     options
         Passed to aiosmtpd's Controller (`tls_context`, `auth_require_tls`, …).
     """
-    sink = MailSink()
-    controller = _FreePortController(sink, hostname="127.0.0.1", port=0, **options)
-    controller.start()
-    sink.port = controller.port
+    sink = MailSink(options=options)
+    sink.listen()
     try:
         yield sink
     finally:
         if sink.hold is not None:
             sink.hold.set()
-        controller.stop()
+        sink.stop_listening()
 
 
 class _FreePortController(Controller):  # type: ignore[misc]

@@ -1,0 +1,171 @@
+"""The bot as a running process: which parts there are, when it is ready, how it is, and how it ends.
+
+Signals, arguments and what is printed are `bot.commands.running`'s business; the parts themselves are wired in
+`bot.wiring`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import structlog
+
+from bot.channels.slack.connection import SlackConnection
+from bot.errors import StoreError, TransientChannelError
+from bot.store.database import ping
+from bot.web.app import Check, build_app
+from bot.web.server import WebServer
+from bot.wiring import App
+
+__all__ = ["PARTS", "Running"]
+
+log = structlog.get_logger()
+
+PARTS = ("web", "slack", "scheduler", "delivery")
+# The contract is ten seconds from SIGTERM to the exit; the rest is for closing what was open.
+DRAIN_SECONDS = 7.0
+CUT_SECONDS = 1.0
+# How long to wait before Slack or the mail server is tried again at the start.
+TRY_AGAIN_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+class Running:
+    """Some or all parts of one application, from `start` to `stop`."""
+
+    def __init__(self, app: App, parts: Collection[str] = PARTS) -> None:
+        self._app = app
+        self._parts = frozenset(parts)
+        # A signal handler may interrupt the very thread that waits; a SimpleQueue stands that, an Event's lock does not.
+        self._asked_to_end: SimpleQueue[None] = SimpleQueue()
+        self._slack: SlackConnection | None = None
+        self._web: WebServer | None = None
+        self._scheduler = app.scheduler(ticks="scheduler" in self._parts, delivery="delivery" in self._parts)
+
+    def start(self) -> dict[str, Any] | None:
+        """Start everything and wait until it works.
+
+        Returns
+        -------
+        dict or None
+            The ready line; None where `stop` came first.
+
+        Raises
+        ------
+        ConfigurationError
+            Something is wrong that waiting does not mend.
+        """
+        app = self._app
+        ping(app.database)
+        url = ""
+        if "web" in self._parts:
+            settings = app.settings
+            content = build_app(
+                checks=self.checks, opt_out=app.opt_out, shop_name=settings.shop.name, locale=settings.shop.locale
+            )
+            self._web = WebServer(content, settings.web.host, settings.web.port)
+            url = self._web.start()
+        if "slack" in self._parts and app.slack is not None and not self._start_slack(app.slack):
+            return None
+        if self._scheduler.names:
+            self._scheduler.start()
+        if not self._wait_for_mail():
+            return None
+        slack, email = self._slack_state(), self._email_state()
+        return {"event": "ready", "web": url, "slack": slack, "email": email}
+
+    def checks(self) -> list[Check]:
+        """Ask every part how it is; for `/readyz`."""
+        found = [self._database_check()]
+        for name, state in (("slack", self._slack_state()), ("email", self._email_state())):
+            ok = state != "disconnected"
+            found.append(Check(name=name, ok=ok, state=state, detail="" if ok else f"run `aftercare doctor {name}`"))
+        if not self._scheduler.names:
+            found.append(Check(name="scheduler", ok=True, state="off"))
+        else:
+            trouble = self._scheduler.trouble()
+            detail = "; ".join(f"{job}: {what}" for job, what in trouble.items())
+            found.append(
+                Check(name="scheduler", ok=not trouble, state="trouble" if trouble else "running", detail=detail)
+            )
+        return found
+
+    def stop(self) -> bool:
+        """Drain and end; return False where something did not end in time and was left in doubt."""
+        began = time.monotonic()
+        self._app.deliverer.stop()
+        ended = self._scheduler.stop(DRAIN_SECONDS)
+        if not ended:
+            # A send that hangs is cut off, so that it ends, and is recorded, as uncertain.
+            for channel in self._app.channels.values():
+                channel.close()
+            ended = self._scheduler.wait(CUT_SECONDS)
+        if self._slack is not None:
+            self._slack.stop()
+        if self._web is not None:
+            self._web.stop()
+        log.info("stopped", seconds=round(time.monotonic() - began, 2), drained=ended)
+        return ended
+
+    def ask_to_end(self) -> None:
+        """End what waits in `start` or `wait`; safe in a signal handler."""
+        self._asked_to_end.put(None)
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until asked to end; return whether that happened."""
+        try:
+            self._asked_to_end.get(timeout=seconds)
+        except Empty:
+            return False
+        self._asked_to_end.put(None)  # who asks later shall see it too
+        return True
+
+    def _start_slack(self, slack: SlackConnection) -> bool:
+        for wait in self._waits():
+            try:
+                slack.start()
+            except TransientChannelError as error:
+                log.warning("slack_not_reached", error=str(error), again_in=wait)
+                if self.wait(wait):
+                    return False
+            else:
+                self._slack = slack
+                return True
+        return False
+
+    def _wait_for_mail(self) -> bool:
+        email = self._app.email if "delivery" in self._parts else None
+        if email is None:
+            return not self.wait(0.001)
+        for wait in self._waits():
+            if email.connected():
+                return True
+            log.warning("mail_not_reached", again_in=wait)
+            if self.wait(wait):
+                return False
+        return False
+
+    def _waits(self) -> Iterator[float]:
+        yield from TRY_AGAIN_SECONDS
+        while True:
+            yield TRY_AGAIN_SECONDS[-1]
+
+    def _database_check(self) -> Check:
+        try:
+            ping(self._app.database)
+        except StoreError as error:
+            return Check(name="database", ok=False, state="unreachable", detail=str(error))
+        return Check(name="database", ok=True, state="ok")
+
+    def _slack_state(self) -> str:
+        if "slack" not in self._parts or self._app.settings.slack.mode == "off":
+            return "off"
+        return "connected" if self._slack is not None and self._slack.connected() else "disconnected"
+
+    def _email_state(self) -> str:
+        email = self._app.email if "delivery" in self._parts else None
+        if email is None:
+            return "off"
+        return "connected" if email.connected() else "disconnected"

@@ -1,0 +1,260 @@
+"""`aftercare run` as a real process: ready, healthy, on time, and never twice, also through kill -9."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import httpx
+import pytest
+import sqlalchemy as sa
+import yaml
+
+from bot.clock import ManualClock
+from bot.config import Settings
+from bot.decide.lifecycle import OutreachState
+from bot.services.review import ReviewDesk
+from bot.store import migrations
+from bot.store.database import Database, open_database
+from bot.store.outreach import Outreach, outreach
+from bot.store.runs import latest_runs
+from bot.store.tables import metadata
+from tests.integration.shop_rows import propose
+from tests.peers import free_port
+from tests.peers.mail import MailSink, mail_sink
+from tests.peers.process import Aftercare, aftercare, environment, until
+
+NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
+
+
+class Installation:
+    """A folder with a configuration, a database, a clock file and a mail server."""
+
+    def __init__(self, folder: Path, sink: MailSink, zone: str = "Europe/Berlin", now: datetime = NOON) -> None:
+        self.folder = folder
+        self.sink = sink
+        self.clock_file = folder / "now"
+        self.set_clock(now)
+        config = {
+            "shop": {"name": "Tee & Tassen", "timezone": zone},
+            "web": {"port": 0},
+            "email": {"enabled": True, "from": "care@shop.example"},
+            "review": {"undo_seconds": 0},
+            "policy": {"quiet_hours": {"start": "00:00", "end": "00:00"}},
+            "scheduler": {"daily_at": "08:00", "tick_seconds": 0.1},
+            "database": {"url": "sqlite:///shop.db"},
+        }
+        self.config = folder / "config.yaml"
+        self.config.write_text(yaml.safe_dump(config), encoding="utf-8")
+        self.environment = environment(
+            self.config, AFTERCARE_SECRET_KEY="k" * 40, SMTP_URL=sink.url, AFTERCARE_NOW=f"@{self.clock_file}"
+        )
+        self.database: Database = open_database(f"sqlite:///{folder / 'shop.db'}")
+        migrations.upgrade(self.database)
+
+    def set_clock(self, now: datetime) -> None:
+        fresh = self.clock_file.with_suffix(".new")
+        fresh.write_text(now.isoformat(), encoding="utf-8")
+        fresh.replace(self.clock_file)
+
+    def run(self, *arguments: str) -> AbstractContextManager[Aftercare]:
+        return aftercare(self.folder, self.environment, "run", *arguments)
+
+    def approve(self, key: str = "c1") -> int:
+        one = propose(self.database, NOON - timedelta(minutes=5), key)
+        desk = ReviewDesk(self.database, ManualClock(NOON - timedelta(minutes=5)), Settings.model_validate({"review": {"undo_seconds": 0}}))  # fmt: skip
+        return desk.approve(one.id, one.version, "cli:ana").id
+
+    def see(self, outreach_id: int) -> Outreach:
+        with self.database.read() as connection:
+            return outreach(connection, outreach_id)
+
+    def days_done(self) -> list[str]:
+        with self.database.read() as connection:
+            return sorted(run.key for run in latest_runs(connection, "daily", 50) if run.state == "done")
+
+
+@pytest.fixture
+def sink() -> Iterator[MailSink]:
+    with mail_sink() as running:
+        yield running
+
+
+@pytest.fixture
+def shop(tmp_path: Path, sink: MailSink) -> Iterator[Installation]:
+    made = Installation(tmp_path, sink)
+    yield made
+    made.database.close()
+
+
+def test_it_says_when_it_is_ready_delivers_answers_health_and_ends_cleanly(shop: Installation) -> None:
+    one = shop.approve()
+    with shop.run() as bot:
+        ready = bot.ready()
+        assert ready["event"] == "ready"
+        assert (ready["slack"], ready["email"]) == ("off", "connected")
+        assert httpx.get(f"{ready['web']}/healthz").json() == {"status": "alive"}
+        health = httpx.get(f"{ready['web']}/readyz")
+        assert health.status_code == 200, health.text
+        assert set(health.json()["checks"]) == {"database", "slack", "email", "scheduler"}
+        until(lambda: shop.see(one).state == OutreachState.SENT, "the check-in is sent")
+        assert shop.sink.keys() == [f"outreach:{one}:1"]
+        assert bot.end() == 0
+        assert bot.lines == [json.dumps(ready)]
+    mail = shop.sink.accepted[0].mail
+    assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    assert mail["To"] == "c1@mail.example"
+
+
+def test_the_one_click_post_of_a_sent_mail_ends_contact_and_its_links_change_nothing_by_get(shop: Installation) -> None:
+    one = shop.approve()
+    with shop.run() as bot:
+        web = bot.ready()["web"]
+        until(lambda: shop.sink.accepted, "the mail")
+        header = str(shop.sink.accepted[0].mail["List-Unsubscribe"])
+        path = header.partition("<")[2].partition(">")[0].partition("/u/")[2]
+        assert httpx.get(f"{web}/u/{path}").status_code == 200
+        with shop.database.read() as connection:
+            assert connection.execute(sa.select(metadata.tables["consents"])).all() == []
+        assert httpx.post(f"{web}/u/{path}", content="List-Unsubscribe=One-Click").status_code == 200
+        with shop.database.read() as connection:
+            (consent,) = connection.execute(sa.select(metadata.tables["consents"])).all()
+        assert (consent.customer_id, consent.granted) == (shop.see(one).customer_id, False)
+        assert bot.end() == 0
+
+
+def test_moved_over_a_day_the_daily_round_happened_once_a_day(shop: Installation) -> None:
+    shop.set_clock(datetime(2026, 3, 10, 6, 0, tzinfo=UTC))  # 07:00 in Berlin
+    with shop.run() as bot:
+        bot.ready()
+        assert shop.days_done() == []
+        for hour in (7, 8, 20):
+            shop.set_clock(datetime(2026, 3, 10, hour, 1, tzinfo=UTC))
+            until(lambda: shop.days_done() == ["2026-03-10"], "the round of the first day")
+        shop.set_clock(datetime(2026, 3, 11, 7, 1, tzinfo=UTC))
+        until(lambda: shop.days_done() == ["2026-03-10", "2026-03-11"], "the round of the second day")
+        assert bot.end() == 0
+
+
+@pytest.mark.parametrize(
+    ("zone", "change"),
+    [
+        ("Europe/Berlin", datetime(2026, 3, 29, tzinfo=UTC)),
+        ("America/New_York", datetime(2026, 11, 1, tzinfo=UTC)),
+    ],
+)
+def test_moved_over_a_clock_change_each_local_date_happened_once(
+    tmp_path: Path, sink: MailSink, zone: str, change: datetime
+) -> None:
+    now = change - timedelta(hours=12)
+    shop = Installation(tmp_path, sink, zone, now)
+    # Days are longer or shorter here; the rounds of three dates must come, whatever the hour looked at.
+    with shop.run("--only", "scheduler") as bot:
+        bot.ready()
+        hours = [now + timedelta(hours=number) for number in range(0, 60, 4)]
+        for hour in hours:
+            shop.set_clock(hour)
+            until(lambda at=hour: set(_due_days(hours, at, zone)) <= set(shop.days_done()), f"the round due by {hour}")
+        done = shop.days_done()
+        assert done == sorted(set(_due_days(hours, hours[-1], zone)))
+        assert len(done) >= 2
+        assert bot.end() == 0
+    with shop.database.read() as connection:
+        runs = latest_runs(connection, "daily", 50)
+    assert len({run.key for run in runs}) == len(runs)
+    shop.database.close()
+
+
+def _due_days(hours: list[datetime], now: datetime, zone: str) -> list[str]:
+    """The local dates on which some hour looked at so far was 08:00 or later on the clock on the wall."""
+    walls = [hour.astimezone(ZoneInfo(zone)) for hour in hours if hour <= now]
+    return sorted({wall.date().isoformat() for wall in walls if wall.hour >= 8})
+
+
+def test_killed_while_the_server_has_the_mail_it_is_sent_once_or_shown_uncertain(shop: Installation) -> None:
+    one = shop.approve()
+    shop.sink.hold = threading.Event()
+    with shop.run() as bot:
+        until(lambda: shop.sink.accepted, "the server has the mail and has not replied")
+        bot.kill()
+    shop.sink.hold.set()
+    shop.sink.hold = None
+    assert shop.see(one).state == OutreachState.SENDING
+    other = shop.approve("c2")
+    with shop.run() as bot:
+        bot.ready()
+        until(lambda: shop.see(other).state == OutreachState.SENT, "what was approved later is sent")
+        until(lambda: shop.see(one).state == OutreachState.UNCERTAIN, "the doubt is shown")
+        assert bot.end() == 0
+    assert sorted(shop.sink.keys()) == [f"outreach:{one}:1", f"outreach:{other}:1"]
+
+
+def test_killed_between_approval_and_send_it_is_sent_once_after_the_restart(shop: Installation) -> None:
+    shop.sink.stop_listening()
+    with shop.run() as bot:
+        until(lambda: "mail_not_reached" in bot.log.read_text(), "it runs without its mail server")
+        one = shop.approve()
+        until(lambda: shop.see(one).attempts == 1, "the send was tried")
+        bot.kill()
+    assert shop.sink.accepted == []
+    shop.sink.listen()
+    shop.set_clock(NOON + timedelta(minutes=5))
+    with shop.run() as bot:
+        bot.ready()
+        state = until(
+            lambda: shop.see(one).state in (OutreachState.SENT, OutreachState.UNCERTAIN) and shop.see(one).state,
+            "sent or uncertain",
+        )
+        assert bot.end() == 0
+    assert len(shop.sink.accepted) == (1 if state == OutreachState.SENT else 0)
+
+
+def test_ending_while_a_send_hangs_is_in_time_and_leaves_it_uncertain(shop: Installation) -> None:
+    one = shop.approve()
+    shop.sink.hold = threading.Event()
+    with shop.run() as bot:
+        bot.ready()
+        until(lambda: shop.sink.accepted, "the server has the mail and has not replied")
+        assert bot.end(10) == 0
+    assert shop.see(one).state == OutreachState.UNCERTAIN
+    assert len(shop.sink.accepted) == 1
+
+
+def test_ending_before_it_is_ready_is_clean_too(shop: Installation) -> None:
+    shop.environment["SMTP_URL"] = f"smtp://127.0.0.1:{free_port()}"
+    with shop.run() as bot:
+        until(lambda: "mail_not_reached" in bot.log.read_text(), "it waits for its mail server")
+        assert bot.end() == 0
+        assert bot.lines == []
+
+
+def test_one_job_can_be_done_once(shop: Installation) -> None:
+    one = shop.approve()
+    with shop.run("--once", "deliver") as bot:
+        assert bot.process.wait(30) == 0
+    assert shop.see(one).state == OutreachState.SENT
+    assert json.loads(bot.lines[0])["sent"] == 1
+    for already in (False, True):
+        with shop.run("--once", "daily") as bot:
+            assert bot.process.wait(30) == 0
+        assert ("already" in json.loads(bot.lines[0])) is already
+
+
+def test_an_unknown_part_or_a_taken_port_is_a_usage_error(shop: Installation) -> None:
+    with shop.run("--only", "web,mail") as bot:
+        assert bot.process.wait(30) == 2
+    assert "--only takes parts of" in bot.log.read_text()
+    with shop.run("--only", "web") as bot:
+        port = int(bot.ready()["web"].rpartition(":")[2])
+        config = yaml.safe_load(shop.config.read_text())
+        config["web"]["port"] = port
+        shop.config.write_text(yaml.safe_dump(config))
+        with shop.run("--only", "web") as second:
+            assert second.process.wait(30) == 2
+        assert "web.port" in second.log.read_text()
+        assert bot.end() == 0
