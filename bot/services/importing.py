@@ -110,7 +110,7 @@ class Importer:
         self,
         entity: Entity | str,
         rows: Iterable[Mapping[str, Any]],
-        source: str,
+        source: str = "files",
         arrived_at: datetime | None = None,
     ) -> tuple[FileReport, list[Refusal]]:
         """Import rows given as mappings (HTTP, the demo); their place is their number from 1.
