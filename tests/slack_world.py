@@ -101,7 +101,7 @@ class ScriptedConversations:
             if "human" in inbound.text:
                 connection.execute(sa.update(rows).where(rows.c.id == conversation).values(state="human"))
                 handoff = insert(
-                    connection, "handoffs", conversation_id=conversation, reason="human", state="open", urgent=False,
+                    connection, "handoffs", conversation_id=conversation, reason="asked_for_human", state="open", urgent=False,
                     opened_at=now,
                 )  # fmt: skip
                 return self._received(conversation, said, ConversationDecision.HANDOFF, handoff=handoff)
@@ -132,7 +132,7 @@ class ScriptedConversations:
             given = (
                 sa.update(handoffs)
                 .where(handoffs.c.conversation_id == conversation_id)
-                .values(state="given_back", owner=actor, closed_at=self._clock.now())
+                .values(state="given_back", closed_at=self._clock.now())
             )
             return connection.execute(given).rowcount == 1
 

@@ -70,6 +70,7 @@ class HandoffFacts:
     urgent: bool
     owner: str | None
     opened_at: datetime
+    closed_at: datetime | None
     channel: str
     customer_id: int | None
     customer_name: str | None
@@ -226,6 +227,7 @@ def _handoffs() -> sa.Select[Any]:
             handoffs.c.urgent,
             handoffs.c.owner,
             handoffs.c.opened_at,
+            handoffs.c.closed_at,
             conversations.c.channel.label("conversation_channel"),
             conversations.c.customer_id,
             customers.c.name.label("customer_name"),
@@ -244,6 +246,7 @@ def _facts(row: Any) -> HandoffFacts:
         urgent=row.urgent,
         owner=row.owner,
         opened_at=row.opened_at,
+        closed_at=row.closed_at,
         channel=row.conversation_channel,
         customer_id=row.customer_id,
         customer_name=row.customer_name,

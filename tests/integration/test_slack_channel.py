@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from bot.channels.base import Evidence, Knowledge, Message
+from bot.channels.base import DeadAddressError, Evidence, Knowledge, Message
 from bot.channels.slack import api as slack_api
 from bot.channels.slack.api import Pace, SlackApi, SlackUnauthorized
 from bot.channels.slack.channel import SlackChannel, linkable_hosts
@@ -103,8 +103,8 @@ def error(code: str, status: int = 200, **headers: str) -> tuple[int, dict[str, 
 @pytest.mark.parametrize(
     ("method", "answer", "expected"),
     [
-        ("conversations.open", error("user_not_found"), PermanentChannelError),
-        ("conversations.open", error("user_disabled"), PermanentChannelError),
+        ("conversations.open", error("user_not_found"), DeadAddressError),
+        ("conversations.open", error("user_disabled"), DeadAddressError),
         ("conversations.open", error("internal_error"), TransientChannelError),
         ("chat.postMessage", error("channel_not_found"), PermanentChannelError),
         ("chat.postMessage", error("is_archived"), PermanentChannelError),

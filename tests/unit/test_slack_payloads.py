@@ -32,6 +32,8 @@ from bot.channels.slack.payloads import (
 from bot.decide.lifecycle import OutreachState
 from bot.errors import InputError
 from bot.services.cards import CardView, build_card
+from bot.services.conversation import HandoffReason
+from bot.services.dialogue import Reason
 from bot.services.review import DRAFT_LIMIT
 from bot.settings import Review
 from bot.store.decisions import CardFacts
@@ -124,7 +126,7 @@ def test_every_handover_is_valid_and_mentions_nobody(text: str, name: str, reaso
     text, name, reason = map(made, (text, name, reason))
     facts = HandoffFacts(
         id=1, conversation_id=1, reason=reason, state=HandoffState.OPEN, urgent=True, owner="slack:T1:U0ADA",
-        opened_at=NOW, channel="slack", customer_id=1, customer_name=name,
+        opened_at=NOW, closed_at=None, channel="slack", customer_id=1, customer_name=name,
     )  # fmt: skip
     said = [
         Words(id=n, direction=Direction.IN, author=author, author_id=None, text=text, occurred_at=NOW)
@@ -243,3 +245,13 @@ def test_only_agents_of_this_workspace_are_named() -> None:
     assert ROSTER.named("by slack:T2:U0ADA") == "by somebody in Slack"
     assert ROSTER.named("by slack:T1:U0EVE") == "by somebody in Slack"
     assert ROSTER.plainly("by slack:T1:U0ADA") == "by Ada"
+
+
+@pytest.mark.parametrize("reason", [*Reason, *HandoffReason])
+def test_every_reason_for_a_handover_has_words(reason: Reason | HandoffReason) -> None:
+    facts = HandoffFacts(
+        id=1, conversation_id=1, reason=reason.value, state=HandoffState.GIVEN_BACK, urgent=False,
+        owner="slack:T1:U0ADA", opened_at=NOW, closed_at=NOW, channel="slack", customer_id=1, customer_name="Maria",
+    )  # fmt: skip
+    text = handoff_card(facts, [], ROSTER).text
+    assert text.partition(": ")[2] not in (reason.value, reason.value.replace("_", " ").capitalize())

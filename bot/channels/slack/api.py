@@ -21,6 +21,7 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web import SlackResponse
 
+from bot.channels.base import DeadAddressError
 from bot.channels.slack.checks import Blocks, check_message, check_view
 from bot.config import Settings
 from bot.errors import (
@@ -47,6 +48,8 @@ _UNAUTHORIZED = frozenset(
         "token_expired", "token_revoked", "two_factor_setup_required", "access_denied",
     }
 )  # fmt: skip
+# The person is gone from the workspace.
+_DEAD = frozenset({"user_disabled", "user_not_found", "users_not_found"})
 _TRANSIENT = frozenset(
     {"ratelimited", "rate_limited", "message_limit_exceeded", "team_added_to_org", "request_timeout", "accesslimited"}
 )
@@ -232,6 +235,8 @@ def _meaning(method: str, response: Any, writes: bool) -> ChannelError:
         if writes:
             return UncertainChannelError(f"Slack failed in the middle ({method}: {code}); it may have done the work")
         return TransientChannelError(f"Slack fails at the moment ({method}: {code})")
+    if code in _DEAD:
+        return DeadAddressError(f"this person is not in the workspace any more ({method}: {code})")
     return PermanentChannelError(f"Slack refuses for good ({method}: {code})")
 
 

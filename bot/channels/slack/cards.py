@@ -18,7 +18,17 @@ from bot.decide.lifecycle import DECIDABLE, OutreachState
 from bot.services.cards import CardView
 from bot.store.outreach import Outreach
 
-__all__ = ["Rendered", "button", "context", "effect", "outreach_card", "prediction", "section", "undo_until"]
+__all__ = [
+    "Rendered",
+    "button",
+    "context",
+    "effect",
+    "local_time",
+    "outreach_card",
+    "prediction",
+    "section",
+    "undo_until",
+]
 
 Block = dict[str, Any]
 _S = OutreachState
@@ -62,7 +72,7 @@ def outreach_card(
     if deciding:
         blocks.append(_facts(view, roster))
         if view.status_line:
-            blocks.append(context(roster.named(view.status_line)))
+            blocks.append(context(cut(roster.named(view.status_line), REASON_LIMIT)))
         blocks.append(_decide(present))
     else:
         blocks.append(section(_outcome(view, roster)))
@@ -139,7 +149,7 @@ def _facts(view: CardView, roster: Roster) -> Block:
     facts = [
         f"To *{who}* by {escape(view.recipient_label)}",
         f"Would leave {escape(view.local_send_time)}, their time",
-        f"This card expires {_local(view.expires_at, roster)}",
+        f"This card expires {local_time(view.expires_at, roster)}",
     ]
     if view.article is not None:
         title = cut(escape(one_line(view.article.title)), 120)
@@ -193,5 +203,6 @@ def _summary(view: CardView) -> str:
     return f"{what}Approve, edit, snooze or reject the draft."
 
 
-def _local(instant: datetime, roster: Roster) -> str:
+def local_time(instant: datetime, roster: Roster) -> str:
+    """Say when, in the shop's time."""
     return f"{instant.astimezone(roster.default_zone):%a %d %b %H:%M} ({roster.default_zone.key})"

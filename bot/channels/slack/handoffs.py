@@ -5,12 +5,14 @@ What comes later goes into the thread below; answering is done in a modal, never
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from bot.channels.slack.cards import NAME_LIMIT, Block, Rendered, button, context, section
+from bot.channels.slack.cards import NAME_LIMIT, Block, Rendered, button, context, local_time, section
 from bot.channels.slack.identity import Roster
 from bot.channels.slack.payloads import ActionId
 from bot.channels.slack.text import SECTION_LIMIT, cut, escape, one_line, quoted
+from bot.services.conversation import HandoffReason
+from bot.services.dialogue import Reason
 from bot.store.enums import Author, HandoffState
 from bot.store.slack import HandoffFacts, Words
 
@@ -19,22 +21,24 @@ __all__ = ["EXCERPT", "handoff_card", "thread_line"]
 # How many of the latest messages a hand-over shows.
 EXCERPT = 6
 _REASONS = {
-    "human": "The customer asks for a human",
-    "safety": "Safety: please look at this now",
-    "out_of_scope": "The question is outside of what the articles cover",
-    "low_confidence": "No article answers this surely enough",
-    "no_article": "No article answers this",
-    "clarify_failed": "Asking back did not help",
-    "unknown_customer": "The sender is not known as a customer",
-    "attachments": "The customer sent attachments",
+    Reason.SAFETY: "Safety: somebody may be in danger, please look at this now",
+    Reason.ASKED: "The customer asks for a human",
+    Reason.NO_ANSWER: "No article answers this surely enough",
+    Reason.UNCLEAR: "Still unclear after asking back",
+    Reason.SAME_ANSWER: "The answer just given did not help",
+    Reason.ORDER_UNKNOWN: "Asks about an order that is not known to be theirs",
+    Reason.ORDER_OVERDUE: "Their order is long past its promise",
+    Reason.NO_WORDS: "The message has no words, perhaps only attachments",
+    HandoffReason.AGENT: "An agent wrote to the customer",
 }
+_WORDS: Mapping[str, str] = {reason.value: words for reason, words in _REASONS.items()}
 
 
 def handoff_card(facts: HandoffFacts, words: Sequence[Words], roster: Roster) -> Rendered:
     """Draw a hand-over as it stands now; `words` are the messages up to it, oldest first."""
     who = _name(facts)
     title = cut(f"{'Urgent: ' if facts.urgent else ''}{who} needs a human", 150)
-    reason = _REASONS.get(facts.reason, one_line(facts.reason).replace("_", " ").capitalize() or "Unknown reason")
+    reason = _WORDS.get(facts.reason, one_line(facts.reason).replace("_", " ").capitalize() or "Unknown reason")
     blocks: list[Block] = [
         {"type": "header", "text": {"type": "plain_text", "text": title, "emoji": False}},
         section(cut(f"*{escape(reason)}*", SECTION_LIMIT)),
@@ -59,9 +63,10 @@ def handoff_card(facts: HandoffFacts, words: Sequence[Words], roster: Roster) ->
             }
         )
     else:
-        by = f" by {roster.named(facts.owner)}" if facts.owner else ""
+        by = f" · {roster.named(facts.owner)} looked after it" if facts.owner else ""
         how = "Given back to the bot" if facts.state == HandoffState.GIVEN_BACK else "Closed"
-        blocks.append(section(f"✅ *{how}{by}*"))
+        when = f", {local_time(facts.closed_at, roster)}" if facts.closed_at else ""
+        blocks.append(section(f"✅ *{how}{when}*{by}"))
     last = words[-1].id if words else 0
     text = cut(f"{escape(title)}: {escape(reason)}", SECTION_LIMIT)
     return Rendered(text=text, blocks=blocks, shown=f"{facts.state}:{last}")
