@@ -22,13 +22,17 @@ from bot.services.conversation import Conversations
 from bot.services.curation import Curation
 from bot.services.daily import DailyRound, Step
 from bot.services.delivery import Deliverer
+from bot.services.evaluating import Evaluator
 from bot.services.importing import Importer
 from bot.services.knowledge import KnowledgeDesk
+from bot.services.labelling import Labeller
 from bot.services.opting_out import OptOutDesk
 from bot.services.planning import Planner
 from bot.services.playbooks import Playbooks, load_playbooks
 from bot.services.privacy import Privacy
+from bot.services.retraining import Trainer
 from bot.services.review import ReviewDesk
+from bot.services.scoring import Scorer
 from bot.services.upkeep import Upkeep
 from bot.store.backup import require_current, upgrade_safely
 from bot.store.database import Database, open_database
@@ -57,10 +61,14 @@ class App:
     def database(self) -> Database:
         """The database; an embedded one is brought up to date here, after a backup where it holds anything."""
         database = open_database(self.settings.database.url, home=self.settings.home)
-        if database.embedded:
-            upgrade_safely(database, self.settings.path(self.settings.database.backups), self.clock.now())
-        else:
-            require_current(database)
+        try:
+            if database.embedded:
+                upgrade_safely(database, self.settings.path(self.settings.database.backups), self.clock.now())
+            else:
+                require_current(database)
+        except Exception:
+            database.close()
+            raise
         return database
 
     @cached_property
@@ -101,9 +109,29 @@ class App:
         )
 
     @cached_property
+    def scorer(self) -> Scorer:
+        """Predicts trouble and leaving."""
+        return Scorer(self.database, self.clock, self.settings)
+
+    @cached_property
+    def trainer(self) -> Trainer:
+        """Trains challengers and decides which model scores."""
+        return Trainer(self.database, self.clock, self.settings)
+
+    @cached_property
+    def evaluator(self) -> Evaluator:
+        """Measures our model beside baselines."""
+        return Evaluator(self.database, self.clock, self.settings)
+
+    @cached_property
     def upkeep(self) -> Upkeep:
         """Does what time does to check-ins."""
         return Upkeep(self.database, self.clock, self.settings, self.playbooks)
+
+    @cached_property
+    def labeller(self) -> Labeller:
+        """Writes down outcomes at the horizon."""
+        return Labeller(self.database, self.clock, self.settings, self.playbooks)
 
     @cached_property
     def review(self) -> ReviewDesk:
@@ -186,7 +214,11 @@ class App:
     @cached_property
     def daily(self) -> DailyRound:
         """The round of each local date."""
-        steps = [Step(name="plan", work=lambda: len(self.planner.plan()))]
+        steps = [
+            Step(name="score", work=lambda: sum(len(self.scorer.score(kind)) for kind in ("issue", "churn"))),
+            Step(name="plan", work=lambda: len(self.planner.plan())),
+            Step(name="label", work=self.labeller.label),
+        ]
         return DailyRound(self.database, self.clock, self.settings, steps)
 
     def scheduler(self, *, ticks: bool = True, delivery: bool = True) -> Scheduler:
@@ -210,6 +242,7 @@ class App:
     def tick(self) -> None:
         """Do what time does to check-ins, and show it."""
         self.upkeep.run()
+        self.conversations.resume()  # what they decide to say leaves with the next delivery
         if "slack" in self.__dict__ and self.slack is not None:
             self.slack.sync()
 
