@@ -6,6 +6,7 @@ concrete parts.
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from bot.channels.slack.channel import SlackChannel
 from bot.channels.slack.connection import SlackConnection
 from bot.clock import Clock, clock_from_environment
 from bot.config import Settings, load_settings
+from bot.decide.playbook import Playbook
 from bot.errors import ConfigurationError
 from bot.scheduler import Job, Scheduler
 from bot.services.conversation import Conversations
@@ -23,12 +25,14 @@ from bot.services.curation import Curation
 from bot.services.daily import DailyRound, Step
 from bot.services.delivery import Deliverer
 from bot.services.evaluating import Evaluator
+from bot.services.forecasting import rescoring_by
 from bot.services.importing import Importer
+from bot.services.insight import Insight
 from bot.services.knowledge import KnowledgeDesk
 from bot.services.labelling import Labeller
 from bot.services.opting_out import OptOutDesk
 from bot.services.planning import Planner
-from bot.services.playbooks import Playbooks, load_playbooks
+from bot.services.playbooks import PlaybookFile, Playbooks, load_playbooks
 from bot.services.privacy import Privacy
 from bot.services.retraining import Trainer
 from bot.services.review import ReviewDesk
@@ -36,6 +40,7 @@ from bot.services.scoring import Scorer
 from bot.services.upkeep import Upkeep
 from bot.store.backup import require_current, upgrade_safely
 from bot.store.database import Database, open_database
+from bot.store.planning import Forecast
 from bot.tokens import Signer
 from messages.catalogue import Catalogue
 
@@ -104,8 +109,21 @@ class App:
     @cached_property
     def planner(self) -> Planner:
         """Proposes check-ins."""
+        return self._planner(self.playbooks)
+
+    def planner_of(self, playbook: Playbook) -> Planner:
+        """Build a planner that knows one playbook only, in force or not, to try it out."""
+        return self._planner(Playbooks([PlaybookFile(playbook=playbook, path=Path(), shipped=False)]))
+
+    def _planner(self, playbooks: Playbooks) -> Planner:
         return Planner(
-            self.database, self.clock, self.settings, self.catalogue, self.playbooks, index=self.knowledge.index
+            self.database,
+            self.clock,
+            self.settings,
+            self.catalogue,
+            playbooks,
+            rescore=rescoring_by(self.scorer),
+            index=self.knowledge.index,
         )
 
     @cached_property
@@ -122,6 +140,11 @@ class App:
     def evaluator(self) -> Evaluator:
         """Measures our model beside baselines."""
         return Evaluator(self.database, self.clock, self.settings)
+
+    @cached_property
+    def insight(self) -> Insight:
+        """Reads what the loop achieved."""
+        return Insight(self.database, self.clock, self.settings)
 
     @cached_property
     def upkeep(self) -> Upkeep:
@@ -215,7 +238,7 @@ class App:
     def daily(self) -> DailyRound:
         """The round of each local date."""
         steps = [
-            Step(name="score", work=lambda: sum(len(self.scorer.score(kind)) for kind in ("issue", "churn"))),
+            Step(name="score", work=lambda: self.planner.refresh()),
             Step(name="plan", work=lambda: len(self.planner.plan())),
             Step(name="label", work=self.labeller.label),
         ]
@@ -264,6 +287,22 @@ class App:
                 channel.close()
         if "database" in self.__dict__:
             self.database.close()
+
+    def _rescore(self, kind: str, as_of: datetime, save: bool) -> list[Forecast]:
+        return [
+            Forecast(
+                prediction_id=one.prediction_id,
+                kind=one.kind,
+                moment=one.moment,
+                customer_id=one.customer_id,
+                order_id=one.order_id,
+                as_of=one.as_of,
+                probability=one.probability,
+                band=one.band,
+                reasons=one.reason_rows,
+            )
+            for one in self.scorer.score(kind, as_of=as_of, save=save)
+        ]
 
     def _slack_connected(self) -> bool:
         return "slack" in self.__dict__ and self.slack is not None and self.slack.connected()

@@ -1,0 +1,236 @@
+"""`aftercare train`, `score`, `evaluate` and `models`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from bot.commands.base import application, config_option, instant_argument, json_option, print_json, print_table
+from bot.errors import GateRefused, UsageError
+from bot.services.retraining import refused
+
+KIND = click.Choice(["issue", "churn", "uplift"])
+MOMENT = click.Choice(["placed", "due"])
+horizon_option = click.option("--horizon-days", type=click.IntRange(min=1), help="Days after the moment that count.")
+
+
+@click.command("train")
+@click.option("--kind", type=KIND, help="Default: issue and churn.")
+@click.option("--moment", type=MOMENT, help="Only one moment of issue.")
+@click.option("--as-of", help="See nothing recorded later (default: now).")
+@horizon_option
+@config_option
+@json_option
+def train_command(
+    kind: str | None, moment: str | None, as_of: str | None, horizon_days: int | None, as_json: bool
+) -> None:
+    """Train a challenger on what was recorded by an instant; it is promoted only past the gate.
+
+    The first model of its kind promotes itself. Where the gate keeps the old model, the exit status is 4.
+    """
+    with application() as app:
+        until = instant_argument(as_of, app.settings)
+        kinds = [kind] if kind else ["issue", "churn"]
+        reports = [
+            report
+            for one in kinds
+            for report in app.trainer.train(
+                one, moment=moment if one == "issue" else None, as_of=until, horizon_days=horizon_days
+            )
+        ]
+    if as_json:
+        print_json(report.line() for report in reports)
+    else:
+        columns = ("model", "stage", "orders or customers", "with the outcome", "AUC on later data", "decision")
+        print_table("Trained", columns, [_training_row(report) for report in reports])
+    if kept_out := refused(reports):
+        raise GateRefused("\n".join(f"{one.name} was not promoted: {one.reason}" for one in kept_out))
+
+
+def _training_row(report: Any) -> tuple[Any, ...]:
+    auc = _interval(report.metrics.get("aftercare", {}).get("auc"))
+    decision = "promoted" if report.promoted else f"kept out: {report.reason}"
+    return report.name, report.stage, report.rows, report.positives, auc, decision
+
+
+@click.command("score")
+@click.option("--kind", type=KIND, default="issue", show_default=True)
+@click.option(
+    "--moment", type=MOMENT, help="At purchase, or when the order is due (default: the later that has passed)."
+)
+@click.option("--as-of", help="Score all that is recent then (default: now).")
+@click.option("--from", "start", help="Score each order at its own moment from here …")
+@click.option("--to", "end", help="… up to here (not included): a backtest.")
+@click.option("--order", "order_id", help="Only this order (the shop's own id).")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Rows of the table for people."
+)
+@horizon_option
+@config_option
+@json_option
+def score_command(
+    kind: str,
+    moment: str | None,
+    as_of: str | None,
+    start: str | None,
+    end: str | None,
+    order_id: str | None,
+    limit: int,
+    horizon_days: int | None,
+    as_json: bool,
+) -> None:
+    """Predict trouble (issue) or leaving (churn) for each order or customer, with reasons and fragility."""
+    with application() as app:
+        scored = app.scorer.score(
+            kind,
+            moment=moment,
+            as_of=instant_argument(as_of, app.settings),
+            start=instant_argument(start, app.settings),
+            end=instant_argument(end, app.settings),
+            horizon_days=horizon_days,
+            order_id=order_id,
+        )
+    if as_json:
+        print_json(one.line() for one in scored)
+        return
+    ranked = sorted(scored, key=lambda one: -one.probability)[:limit]
+    rows = (
+        (
+            one.order_key or one.customer_key,
+            one.moment,
+            f"{one.probability:.1%}",
+            one.band,
+            one.fragility.level,
+            "\n".join(f"{why.text} ({why.effect:+.0%})" for why in one.reasons),
+        )
+        for one in ranked
+    )
+    stages = ", ".join(sorted({f"{one.model} ({one.stage})" for one in scored})) or "nothing to score"
+    title = f"{kind}: the {len(ranked)} highest of {len(scored)} — {stages}"
+    print_table(
+        title,
+        ("order" if kind == "issue" else "customer", "moment", "probability", "band", "fragility", "reasons"),
+        rows,
+    )
+
+
+@click.command("evaluate")
+@click.argument("kind", type=click.Choice(["issue", "churn"]))
+@click.option("--from", "start", required=True, help="Train as of here, judge from here …")
+@click.option("--to", "end", required=True, help="… up to here (not included).")
+@click.option("--moment", type=MOMENT, help="Only one moment of issue.")
+@horizon_option
+@config_option
+@json_option
+def evaluate_command(
+    kind: str, start: str, end: str, moment: str | None, horizon_days: int | None, as_json: bool
+) -> None:
+    """Compare our model with named baselines on a later span, with 95 % intervals."""
+    with application() as app:
+        first, last = instant_argument(start, app.settings), instant_argument(end, app.settings)
+        assert first is not None
+        assert last is not None
+        evaluations = app.evaluator.evaluate(kind, start=first, end=last, moment=moment, horizon_days=horizon_days)
+    if as_json:
+        print_json(one.line() for one in evaluations)
+        return
+    for one in evaluations:
+        metrics = list(next(iter(one.models.values())))
+        rows = ((name, *(_interval(values[metric]) for metric in metrics)) for name, values in one.models.items())
+        print_table(
+            f"{one.kind} at {one.moment}: {one.n} known, {one.positives} with the outcome", ("model", *metrics), rows
+        )
+
+
+@click.group("models")
+def models_command() -> None:
+    """List, show, promote or roll back models."""
+
+
+@models_command.command("list")
+@config_option
+@json_option
+def list_models(as_json: bool) -> None:
+    """List all models; the champion of each kind scores."""
+    with application() as app:
+        found = app.trainer.list_models()
+    if as_json:
+        print_json(_model_line(one) for one in found)
+        return
+    columns = ("model", "status", "stage", "trained as of", "AUC on later data", "sha256")
+    rows = (
+        (
+            one.name,
+            one.status.value,
+            one.stage,
+            one.trained_as_of.isoformat(),
+            _interval(one.metrics.get("aftercare", {}).get("auc")),
+            one.sha256[:12],
+        )
+        for one in found
+    )
+    print_table("Models", columns, rows)
+
+
+@models_command.command("show")
+@click.argument("name")
+@config_option
+@json_option
+def show_model(name: str, as_json: bool) -> None:
+    """Show a model's manifest."""
+    with application() as app:
+        found = app.trainer.show(name)
+    if as_json:
+        print_json([{**_model_line(found), "manifest": dict(found.manifest)}])
+    else:
+        click.echo(json.dumps(dict(found.manifest), indent=2, ensure_ascii=False))
+
+
+@models_command.command("promote")
+@click.argument("name")
+@config_option
+def promote_model(name: str) -> None:
+    """Let a model score from now on, whatever the gate said."""
+    with application() as app:
+        chosen = app.trainer.promote(name)
+    click.echo(f"{chosen.name} scores from now on.")
+
+
+@models_command.command("rollback")
+@click.option("--kind", type=click.Choice(["issue", "churn"]), required=True)
+@click.option("--moment", type=MOMENT, help="For issue; default: due.")
+@horizon_option
+@config_option
+def rollback_model(kind: str, moment: str | None, horizon_days: int | None) -> None:
+    """Go back to the model that scored before."""
+    if kind == "churn" and moment:
+        raise UsageError("churn has no moments; leave --moment out")
+    with application() as app:
+        settings = app.settings.predictors
+        horizon = horizon_days or (settings.issue if kind == "issue" else settings.churn).horizon_days
+        chosen = app.trainer.rollback(kind, (moment or "due") if kind == "issue" else "now", horizon)
+    click.echo(f"{chosen.name} scores again.")
+
+
+def _model_line(one: Any) -> dict[str, Any]:
+    return {
+        "model": one.name,
+        "kind": one.kind,
+        "moment": one.moment,
+        "horizon_days": one.horizon_days,
+        "version": one.version,
+        "status": one.status.value,
+        "stage": one.stage,
+        "sha256": one.sha256,
+        "trained_as_of": one.trained_as_of.isoformat(),
+        "metrics": dict(one.metrics),
+    }
+
+
+def _interval(metric: Any) -> str:
+    if not metric or metric["value"] is None:
+        return ""
+    low, high = metric["low"], metric["high"]
+    return f"{metric['value']:.3f}" + ("" if low is None or high is None else f" [{low:.3f}, {high:.3f}]")

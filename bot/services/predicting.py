@@ -1,0 +1,74 @@
+"""What scoring, retraining and evaluating share: the snapshot, the champion, and the errors of the predictors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+from bot.config import Settings
+from bot.errors import InputError, ModelError, Refused, UsageError
+from bot.store import history, models
+from bot.store.database import Database
+from predictors.errors import FrameError, LockedError, ModelFileError, NotEnoughDataError, PredictorError
+from predictors.model import TrainedModel
+from predictors.moments import Moment
+from predictors.registry import load_model
+from predictors.snapshot import Snapshot
+
+KINDS = ("issue", "churn", "uplift")
+
+
+class NotEnoughHistory(Refused):
+    """There is too little to learn from yet."""
+
+
+@contextmanager
+def predictor_errors() -> Iterator[None]:
+    """Turn what a predictor says into the product's own errors."""
+    try:
+        yield
+    except ModelFileError as error:
+        raise ModelError(str(error)) from error
+    except LockedError as error:
+        raise Refused(str(error)) from error
+    except NotEnoughDataError as error:
+        raise NotEnoughHistory(str(error)) from error
+    except FrameError as error:
+        raise InputError(str(error)) from error
+    except PredictorError as error:
+        raise ModelError(str(error)) from error
+
+
+def check_kind(kind: str) -> None:
+    """Refuse an unknown kind of prediction."""
+    if kind not in KINDS:
+        raise UsageError(f"there is no kind {kind!r}; write {', '.join(KINDS)}")
+
+
+def read_snapshot(database: Database, settings: Settings, until: datetime) -> Snapshot:
+    """Read all that was recorded by an instant, in one consistent view."""
+    with predictor_errors(), database.read() as connection:
+        return history.read_snapshot(connection, until=until, timezone=settings.shop.timezone)
+
+
+def open_champion(
+    database: Database, settings: Settings, kind: str, moment: Moment, horizon_days: int
+) -> tuple[TrainedModel, models.ModelVersion] | None:
+    """Open the model that scores; None where none was promoted yet.
+
+    Raises
+    ------
+    ModelError
+        Its file is missing, altered, or was written by other libraries.
+    """
+    with database.read() as connection:
+        version = models.champion(connection, kind, moment.value, horizon_days)
+    return None if version is None else (open_model(settings, version), version)
+
+
+def open_model(settings: Settings, version: models.ModelVersion) -> TrainedModel:
+    """Open the file of a model version, against the hash that the database holds."""
+    with predictor_errors():
+        path = settings.path(settings.models.dir) / version.path
+        return load_model(path, version.sha256, version.manifest.get("libraries"))

@@ -1,0 +1,119 @@
+"""Model versions: who is champion, and the sha256 that its file must have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from bot.store.enums import ModelStatus
+from bot.store.tables import metadata
+
+__all__ = [
+    "ModelVersion",
+    "add_model",
+    "champion",
+    "horizons",
+    "list_models",
+    "make_champion",
+    "model_named",
+    "next_version",
+    "previous_champion",
+]
+
+_models = metadata.tables["model_versions"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelVersion:
+    """One trained model, as the database knows it."""
+
+    id: int
+    name: str
+    kind: str
+    moment: str
+    horizon_days: int
+    version: int
+    stage: str
+    path: str
+    sha256: str
+    trained_as_of: datetime
+    created_at: datetime
+    metrics: Mapping[str, Any]
+    manifest: Mapping[str, Any]
+    status: ModelStatus
+
+
+def next_version(connection: Connection, kind: str, moment: str, horizon_days: int) -> int:
+    """Return the number that the next model of this kind, moment and horizon gets."""
+    latest = connection.scalar(sa.select(sa.func.max(_models.c.version)).where(*_same(kind, moment, horizon_days)))
+    return int(latest or 0) + 1
+
+
+def add_model(connection: Connection, model: ModelVersion) -> ModelVersion:
+    """Store a model version as a challenger; its `id` and `status` are set here."""
+    values = {name: getattr(model, name) for name in model.__dataclass_fields__ if name not in ("id", "status")}
+    values["status"] = ModelStatus.CHALLENGER.value
+    row = connection.execute(sa.insert(_models).values(**values).returning(_models)).one()
+    return _version(row)
+
+
+def champion(connection: Connection, kind: str, moment: str, horizon_days: int) -> ModelVersion | None:
+    """Return the model that scores, None where none was promoted yet."""
+    query = sa.select(_models).where(*_same(kind, moment, horizon_days), _models.c.status == ModelStatus.CHAMPION.value)
+    row = connection.execute(query).one_or_none()
+    return _version(row) if row else None
+
+
+def horizons(connection: Connection, kind: str, moment: str) -> list[int]:
+    """Return the horizons for which there is a champion."""
+    query = sa.select(_models.c.horizon_days).where(
+        _models.c.kind == kind, _models.c.moment == moment, _models.c.status == ModelStatus.CHAMPION.value
+    )
+    return sorted(int(days) for days in connection.scalars(query))
+
+
+def previous_champion(connection: Connection, kind: str, moment: str, horizon_days: int) -> ModelVersion | None:
+    """Return the newest retired model older than the champion: what a rollback goes back to."""
+    present = champion(connection, kind, moment, horizon_days)
+    query = sa.select(_models).where(*_same(kind, moment, horizon_days), _models.c.status == ModelStatus.RETIRED.value)
+    if present:
+        query = query.where(_models.c.version < present.version)
+    row = connection.execute(query.order_by(_models.c.version.desc()).limit(1)).one_or_none()
+    return _version(row) if row else None
+
+
+def make_champion(connection: Connection, model_id: int) -> None:
+    """Let a model score from now on; the one before is retired (in one writing transaction)."""
+    row = connection.execute(sa.select(_models).where(_models.c.id == model_id)).one()
+    old = (*_same(row.kind, row.moment, row.horizon_days), _models.c.status == ModelStatus.CHAMPION.value)
+    connection.execute(sa.update(_models).where(*old).values(status=ModelStatus.RETIRED.value))
+    connection.execute(sa.update(_models).where(_models.c.id == model_id).values(status=ModelStatus.CHAMPION.value))
+
+
+def model_named(connection: Connection, name: str) -> ModelVersion | None:
+    """Return the model of a name."""
+    row = connection.execute(sa.select(_models).where(_models.c.name == name)).one_or_none()
+    return _version(row) if row else None
+
+
+def list_models(connection: Connection) -> list[ModelVersion]:
+    """Return all models, the newest of each kind first."""
+    order = (_models.c.kind, _models.c.moment, _models.c.horizon_days, _models.c.version.desc())
+    return [_version(row) for row in connection.execute(sa.select(_models).order_by(*order))]
+
+
+def _same(kind: str, moment: str, horizon_days: int) -> tuple[sa.ColumnElement[bool], ...]:
+    return (_models.c.kind == kind, _models.c.moment == moment, _models.c.horizon_days == horizon_days)
+
+
+def _version(row: Any) -> ModelVersion:
+    values = dict(row._mapping)
+    values["status"] = ModelStatus(values["status"])
+    values["metrics"] = values["metrics"] or {}
+    values["manifest"] = values["manifest"] or {}
+    return ModelVersion(**values)

@@ -1,0 +1,103 @@
+"""Churn predictions for every customer with an order, with reasons and shocks."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from predictors.churn import ChurnBlend
+from predictors.churn_training import IDENTITY, purchases_at
+from predictors.customers import customer_features
+from predictors.explain import Fact, explain
+from predictors.fragility import Shock, fragilities
+from predictors.frames import feature_columns
+from predictors.model import Stage, TrainedModel, reference_values
+from predictors.scoring import Scored
+from predictors.snapshot import Snapshot
+
+FACTS: tuple[Fact, ...] = (
+    Fact(
+        name="purchases",
+        features=(
+            "frequency", "recency_weeks", "age_weeks", "quiet_weeks", "quiet_against_gap", "quiet_share", "pace_log",
+            "frequency_log", "quiet_log", "gap_mean_weeks", "gap_spread_weeks", "recent_purchases",
+        ),
+        text=lambda r: f"Last bought {r['quiet_weeks']:.0f} weeks ago, {r['frequency'] + 1:.0f} purchases in {r['age_weeks']:.0f} weeks",
+    ),
+    Fact(
+        name="spend",
+        features=("spend_log", "order_value_log", "last_value_log"),
+        text=lambda r: "Spent less than customers who come back usually do",
+    ),
+    Fact(
+        name="experience",
+        features=("issues", "ratings"),
+        text=lambda r: f"Had trouble or gave a bad rating {r['issues']:.0f} times",
+    ),
+)  # fmt: skip
+_LATER_PURCHASE = {
+    "recency_weeks": pl.col("recency_weeks") + pl.col("quiet_weeks"),
+    "frequency": pl.col("frequency") + 1,
+    "frequency_log": (pl.col("frequency") + 2).log(),
+    "quiet_weeks": pl.lit(0.0),
+    "quiet_log": pl.lit(0.0),
+    "quiet_share": pl.lit(0.0),
+    "quiet_against_gap": pl.lit(0.0),
+    "recent_purchases": pl.col("recent_purchases") + 1,
+    "pace_log": ((pl.col("frequency") + 2) / (pl.col("age_weeks") + 1)).log(),
+}
+SHOCKS = (
+    Shock(
+        name="four more silent weeks",
+        changes={
+            "quiet_weeks": pl.col("quiet_weeks") + 4,
+            "age_weeks": pl.col("age_weeks") + 4,
+            "quiet_log": (pl.col("quiet_weeks") + 5).log(),
+            "quiet_share": (pl.col("quiet_weeks") + 4) / (pl.col("age_weeks") + 4),
+            "quiet_against_gap": (pl.col("quiet_weeks") + 4) / (pl.col("gap_mean_weeks") + 1),
+            "pace_log": ((pl.col("frequency") + 1) / (pl.col("age_weeks") + 5)).log(),
+        },
+    ),
+    Shock(name="one purchase now", changes=_LATER_PURCHASE),
+    Shock(name="one more bad experience", changes={"issues": pl.col("issues") + 1}),
+)
+
+
+def purchases_model(snapshot: Snapshot, *, horizon_days: int) -> TrainedModel:
+    """Return BG/NBD alone, fitted to the snapshot: what scores before anything was trained."""
+    present = customer_features(snapshot, snapshot.until)
+    features = tuple(feature_columns(present, IDENTITY))
+    return TrainedModel(
+        kind="churn",
+        moment="now",
+        horizon_days=horizon_days,
+        stage=Stage.BGNBD,
+        estimator=ChurnBlend(purchases_at(snapshot, snapshot.until), horizon_days),
+        features=features,
+        reference=reference_values(present.select(features)),
+        trained_as_of=snapshot.until,
+        rows=present.height,
+        positives=0,
+    )
+
+
+def score_churn(model: TrainedModel, snapshot: Snapshot) -> list[Scored]:
+    """Score every customer with an order by the snapshot's end."""
+    frame = customer_features(snapshot, snapshot.until)
+    if not frame.height:
+        return []
+    features = frame.select(model.features)
+    probabilities = model.probabilities(features)
+    reasons = explain(model, features, probabilities.tolist(), FACTS)
+    shaken = fragilities(model, features, probabilities, SHOCKS)
+    return [
+        Scored(
+            customer_id=customer_id,
+            order_id=None,
+            moment="now",
+            as_of=snapshot.until,
+            probability=float(p),
+            reasons=why,
+            fragility=how,
+        )
+        for customer_id, p, why, how in zip(frame["customer_id"], probabilities, reasons, shaken, strict=True)
+    ]

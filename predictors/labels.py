@@ -1,0 +1,103 @@
+"""What counts as an issue, and which orders count as observed by an instant.
+
+A bad rating, a ticket, a complaint, a return or a refund within the horizon after the moment. Lateness is a
+cause and never the label. Which orders are asked about belongs in `predictors.moments`.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import polars as pl
+
+from predictors.moments import RATING_KINDS
+from predictors.snapshot import Snapshot
+
+TROUBLE_KINDS = ("ticket_opened", "complaint", "return_requested", "returned", "refunded")
+# A rating of one or two stars (of five) is a bad one.
+BAD_RATING = 2.0
+
+
+class LabelledBy(StrEnum):
+    AUTO = "auto"  # rated where the shop records no tickets or returns at all, else all
+    ALL = "all"  # every order whose horizon has passed
+    RATED = "rated"  # only orders that were rated
+
+
+def outcome_events(snapshot: Snapshot) -> pl.DataFrame:
+    """Return what says how an order went: order_id, recorded_at, is_rating, is_issue.
+
+    A ticket or complaint without an order is taken to be about the customer's latest order known by then.
+    """
+    kinds = [*TROUBLE_KINDS, *RATING_KINDS]
+    events = snapshot.touchpoints.filter(pl.col("kind").is_in(kinds)).select(
+        "order_id", "customer_id", "recorded_at", "value", is_rating=pl.col("kind").is_in(list(RATING_KINDS))
+    )
+    named = events.filter(pl.col("order_id").is_not_null())
+    loose = events.filter(pl.col("order_id").is_null() & ~pl.col("is_rating")).drop("order_id")
+    if loose.height:
+        known = (
+            snapshot.orders.group_by("order_id")
+            .agg(pl.col("customer_id").first(), since=pl.max_horizontal("placed_at", "recorded_at").min())
+            .sort("since", "order_id")
+        )
+        loose = (
+            loose.sort("recorded_at")
+            .join_asof(known, left_on="recorded_at", right_on="since", by="customer_id", check_sortedness=False)
+            .filter(pl.col("order_id").is_not_null())
+            .select(named.columns)
+        )
+        named = pl.concat([named, loose])
+    bad = ~pl.col("is_rating") | (pl.col("value") <= BAD_RATING)
+    rated = ~pl.col("is_rating") | pl.col("value").is_not_null()
+    return named.filter(rated).select("order_id", "recorded_at", "is_rating", is_issue=bad)
+
+
+def resolve_mode(snapshot: Snapshot, mode: LabelledBy) -> LabelledBy:
+    """Turn `auto` into what it means for the shop as known by the snapshot."""
+    if mode is not LabelledBy.AUTO:
+        return mode
+    troubles = snapshot.touchpoints["kind"].is_in(list(TROUBLE_KINDS)).any()
+    return LabelledBy.ALL if troubles else LabelledBy.RATED
+
+
+def label_issues(
+    snapshot: Snapshot, subjects: pl.DataFrame, *, horizon_days: int, mode: LabelledBy, settle_days: int | None = None
+) -> pl.DataFrame:
+    """Label the subjects whose outcome is known by the snapshot.
+
+    Parameters
+    ----------
+    snapshot : Snapshot
+        Its `until` is the instant by which an outcome must have been recorded.
+    subjects : polars.DataFrame
+        order_id, moment.
+    horizon_days : int
+        Days after the moment in which an issue counts.
+    mode : LabelledBy
+        `auto` is resolved on the snapshot.
+    settle_days : int, optional
+        Days after the moment from which a rated order counts although its horizon has not passed; default: the
+        horizon. Less than the time in which nearly all ratings arrive favours fast raters.
+
+    Returns
+    -------
+    polars.DataFrame
+        order_id, issue (0 or 1), known_at (from when the label was certain), only the observed ones.
+    """
+    mode = resolve_mode(snapshot, mode)
+    horizon = pl.duration(days=horizon_days)
+    events = outcome_events(snapshot).join(subjects.select("order_id", "moment"), on="order_id")
+    within = events.filter(
+        (pl.col("recorded_at") > pl.col("moment")) & (pl.col("recorded_at") <= pl.col("moment") + horizon)
+    )
+    seen = within.group_by("order_id").agg(issue=pl.col("is_issue").any(), rated=pl.col("is_rating").any())
+    wait = pl.duration(
+        days=min(settle_days or horizon_days, horizon_days) if mode is LabelledBy.RATED else horizon_days
+    )
+    labelled = subjects.select("order_id", known_at=pl.col("moment") + wait).join(seen, on="order_id", how="left")
+    if mode is LabelledBy.RATED:
+        labelled = labelled.filter(pl.col("rated") | pl.col("issue"))
+    return labelled.filter(pl.col("known_at") <= snapshot.until).select(
+        "order_id", pl.col("issue").fill_null(False).cast(pl.Int8), "known_at"
+    )

@@ -1,0 +1,113 @@
+"""From a snapshot and a model to explained predictions, subject by subject; where they are kept is not known here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+import polars as pl
+
+from predictors.explain import Reason, explain
+from predictors.features import IDENTITY, issue_features
+from predictors.fragility import Fragility, fragilities
+from predictors.frames import feature_columns
+from predictors.model import Stage, TrainedModel
+from predictors.moments import Moment, issue_subjects, order_moments
+from predictors.rules import REFERENCE, untrained_rules
+from predictors.snapshot import Snapshot
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """One prediction with what is said about it."""
+
+    customer_id: int
+    order_id: int | None
+    moment: str
+    as_of: datetime
+    probability: float
+    reasons: Sequence[Reason]
+    fragility: Fragility
+
+
+def rules_model(moment: Moment, *, horizon_days: int, since: datetime) -> TrainedModel:
+    """Return the model of the first day, which nobody trained."""
+    return TrainedModel(
+        kind="issue",
+        moment=moment.value,
+        horizon_days=horizon_days,
+        stage=Stage.RULES,
+        estimator=untrained_rules(),
+        features=tuple(name for name, moments in REFERENCE_MOMENTS.items() if moment in moments),
+        reference=REFERENCE,
+        trained_as_of=since,
+        rows=0,
+        positives=0,
+    )
+
+
+# At purchase nothing is known of the handling.
+_DUE_ONLY = {"not_delivered", "elapsed_days", "shipped", "handover_late_days", "exceptions", "complaints"}
+REFERENCE_MOMENTS = {name: (Moment.DUE,) if name in _DUE_ONLY else (Moment.PLACED, Moment.DUE) for name in REFERENCE}
+
+
+def spanned(subjects: pl.DataFrame, start: datetime, end: datetime) -> pl.DataFrame:
+    """Choose the subjects of a backtest: placed since `start`, their moment in the half-open span."""
+    return subjects.filter((pl.col("moment") >= start) & (pl.col("moment") < end) & (pl.col("placed_moment") >= start))
+
+
+def recent_subjects(
+    snapshot: Snapshot, moments: pl.DataFrame, moment: Moment | None, *, recent_days: int | None
+) -> dict[Moment, pl.DataFrame]:
+    """Choose what is recent at the snapshot's end, at `due` where that has passed, else at `placed`.
+
+    What was cancelled by then is left out; so is, at `due`, what was rated before it.
+    """
+    open_ = moments.filter(pl.col("cancelled_at").is_null())
+    if recent_days is not None:
+        open_ = open_.filter(pl.col("placed_moment") >= snapshot.until - timedelta(days=recent_days))
+    passed = pl.col("due_moment") <= snapshot.until
+    chosen: dict[Moment, pl.DataFrame] = {}
+    if moment is not Moment.PLACED:
+        chosen[Moment.DUE] = issue_subjects(open_.filter(passed), Moment.DUE)
+    if moment is not Moment.DUE:
+        placed = open_ if moment is Moment.PLACED else open_.filter(~passed)
+        chosen[Moment.PLACED] = issue_subjects(placed.filter(pl.col("placed_moment") <= snapshot.until), Moment.PLACED)
+    return chosen
+
+
+def score_issue(model: TrainedModel, snapshot: Snapshot, moments: pl.DataFrame, subjects: pl.DataFrame) -> list[Scored]:
+    """Predict, explain and shock the subjects at their own moments.
+
+    Parameters
+    ----------
+    moments : polars.DataFrame
+        From `order_moments`, of all orders of the snapshot.
+    subjects : polars.DataFrame
+        From `issue_subjects`.
+    """
+    if not subjects.height:
+        return []
+    frame = issue_features(snapshot, moments, subjects, Moment(model.moment))
+    columns = feature_columns(frame, IDENTITY)
+    probabilities = model.probabilities(frame)
+    reasons = explain(model, frame.select(columns), probabilities.tolist())
+    shaken = fragilities(model, frame.select(columns), probabilities)
+    identity = frame.select(IDENTITY).iter_rows()
+    return [
+        Scored(
+            customer_id=customer_id,
+            order_id=order_id,
+            moment=model.moment,
+            as_of=at,
+            probability=float(np.clip(p, 0.0, 1.0)),
+            reasons=why,
+            fragility=how,
+        )
+        for (order_id, customer_id, at), p, why, how in zip(identity, probabilities, reasons, shaken, strict=True)
+    ]
+
+
+__all__ = ["Scored", "order_moments", "recent_subjects", "rules_model", "score_issue", "spanned"]
