@@ -1,0 +1,141 @@
+"""The whole product at a real Slack peer: from a card to the customer and back, nothing scripted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Barrier
+from typing import Any
+
+import pytest
+
+from bot.clock import ManualClock
+from bot.decide.lifecycle import OutreachState
+from bot.settings import Database as DatabaseSettings
+from bot.store.outreach import list_outreach
+from bot.wiring import App
+from tests.integration.shop_rows import propose
+from tests.peers.local_slack import REVIEW_CHANNEL, TEAM, LocalSlack, shown_text, until
+from tests.slack_world import ADA, AGENTS, MARIA, slack_settings, start_peer
+
+pytestmark = pytest.mark.peer
+PATIENCE = 45.0  # the first question builds the knowledge index
+NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)  # 13:00 in Berlin: not a quiet hour
+
+
+@pytest.fixture(scope="module")
+def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSlack]:
+    running = start_peer(tmp_path_factory.mktemp("slack"))
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def app(peer: LocalSlack, tmp_path: Path, sqlite_url: str) -> Iterator[App]:
+    peer._control("reset", {})
+    settings = slack_settings(peer).model_copy(update={"database": DatabaseSettings(url=sqlite_url), "home": tmp_path})
+    running = App(settings, ManualClock(NOON))
+    assert running.slack is not None
+    running.slack.start()
+    yield running
+    running.slack.stop()
+    running.close()
+
+
+def suggest(app: App) -> int:
+    proposed = propose(app.database, app.clock.now(), channel="slack")
+    with app.database.write() as connection:
+        connection.exec_driver_sql(f"UPDATE customers SET slack_user_id = '{MARIA.id}', slack_team_id = '{TEAM}'")
+    app.tick()
+    return proposed.id
+
+
+def card(peer: LocalSlack, purpose: str = "card") -> dict[str, Any]:
+    def found() -> dict[str, Any] | None:
+        messages = peer.messages(REVIEW_CHANNEL)
+        keys = ((m, str((m.get("blocks") or [{}])[0].get("block_id", ""))) for m in messages)
+        return next((m for m, key in keys if key.startswith(f"{purpose}:")), None)
+
+    return until(found, purpose, PATIENCE)
+
+
+def to_maria(peer: LocalSlack) -> list[dict[str, Any]]:
+    return [m for m in peer.messages(peer.dm(MARIA.id)) if m.get("bot_id")]
+
+
+def test_eight_agents_approve_at_once_and_the_customer_gets_one_message(app: App, peer: LocalSlack) -> None:
+    outreach_id = suggest(app)
+    shown = card(peer)
+    start = Barrier(len(AGENTS), timeout=30)
+
+    def click(agent: str) -> None:
+        start.wait()
+        peer.click(agent, shown, "outreach_approve")
+
+    with ThreadPoolExecutor(len(AGENTS)) as pool:
+        list(pool.map(click, [agent.id for agent in AGENTS]))
+    until(lambda: "Approved by" in shown_text(card(peer)), "approved card")
+    app.deliver()
+    assert to_maria(peer) == []  # the undo window is open
+    clock = app.clock
+    assert isinstance(clock, ManualClock)
+    clock.advance(timedelta(seconds=31))
+    app.deliver()
+    app.deliver()
+    (message,) = to_maria(peer)
+    assert message["blocks"][0]["block_id"] == f"outreach:{outreach_id}:1"
+    assert "your parcel is late" in shown_text(message)
+    app.tick()
+    assert "Sent" in shown_text(card(peer))
+    with app.database.read() as connection:
+        assert [one.id for one in list_outreach(connection, {OutreachState.SENT})] == [outreach_id]
+
+    def told() -> list[dict[str, Any]]:
+        return [m for m in peer.messages(REVIEW_CHANNEL) if m.get("subtype") == "ephemeral"]
+
+    until(lambda: len(told()) >= len(AGENTS) - 1, "word to every loser")
+    assert len(told()) == len(AGENTS) - 1
+
+
+def test_a_customer_asks_for_a_human_and_an_agent_answers(app: App, peer: LocalSlack) -> None:
+    suggest(app)
+    peer.say(MARIA.id, "I want to talk to a human please")
+    handover = card(peer, "handoff")
+    assert "The customer asks for a human" in shown_text(handover)
+    before = len(to_maria(peer))  # the bot has said that somebody will answer
+    with peer.browser() as browser:
+        peer.click(ADA, handover, "handoff_reply")
+        browser.modal("handoff_reply")
+        browser.submit(ADA, reply={"text": {"type": "plain_text_input", "value": "Here I am, Maria."}})
+        assert browser.settled() == {}
+    replies = until(lambda: m if len(m := to_maria(peer)) > before else None, "reply to the customer")
+    assert shown_text(replies[-1]) == "Here I am, Maria."
+    peer.say(MARIA.id, "Thank you, that helps")
+    thread = until(
+        lambda: [
+            shown_text(m)
+            for m in peer.messages(REVIEW_CHANNEL)
+            if m.get("thread_ts") == handover["ts"] and "Thank you, that helps" in shown_text(m)
+        ],
+        "the customer's words in the thread",
+    )
+    assert len(thread) == 1
+    assert len(to_maria(peer)) == before + 1
+
+
+def test_a_customers_stop_is_obeyed_by_a_check_in_already_approved(app: App, peer: LocalSlack) -> None:
+    outreach_id = suggest(app)
+    peer.click(ADA, card(peer), "outreach_approve")
+    until(lambda: "Approved by" in shown_text(card(peer)), "approved card")
+    peer.say(MARIA.id, "STOP")
+    until(lambda: to_maria(peer), "confirmation", PATIENCE)
+    clock = app.clock
+    assert isinstance(clock, ManualClock)
+    clock.advance(timedelta(seconds=31))
+    app.deliver()
+    app.tick()
+    keys = [str(m["blocks"][0].get("block_id")) for m in to_maria(peer)]
+    assert f"outreach:{outreach_id}:1" not in keys
+    assert "Not sent" in shown_text(card(peer))
