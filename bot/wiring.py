@@ -40,7 +40,6 @@ from bot.services.scoring import Scorer
 from bot.services.upkeep import Upkeep
 from bot.store.backup import require_current, upgrade_safely
 from bot.store.database import Database, open_database
-from bot.store.planning import Forecast
 from bot.tokens import Signer
 from messages.catalogue import Catalogue
 
@@ -287,22 +286,6 @@ class App:
                 channel.close()
         if "database" in self.__dict__:
             self.database.close()
-
-    def _rescore(self, kind: str, as_of: datetime, save: bool) -> list[Forecast]:
-        return [
-            Forecast(
-                prediction_id=one.prediction_id,
-                kind=one.kind,
-                moment=one.moment,
-                customer_id=one.customer_id,
-                order_id=one.order_id,
-                as_of=one.as_of,
-                probability=one.probability,
-                band=one.band,
-                reasons=one.reason_rows,
-            )
-            for one in self.scorer.score(kind, as_of=as_of, save=save)
-        ]
 
     def _slack_connected(self) -> bool:
         return "slack" in self.__dict__ and self.slack is not None and self.slack.connected()

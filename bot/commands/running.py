@@ -14,7 +14,7 @@ import click
 import structlog
 
 from bot.commands.base import application, config_option, print_json
-from bot.errors import UsageError
+from bot.errors import Refused, UsageError
 from bot.running import PARTS, Running
 from bot.wiring import App
 
@@ -32,7 +32,37 @@ def _once_deliver(app: App) -> dict[str, Any]:
     return {**vars(report), "recovered": recovered, "reconciled": app.deliverer.reconcile()}
 
 
-ONCE: dict[str, Callable[[App], dict[str, Any]]] = {"daily": _once_daily, "deliver": _once_deliver}
+def _once_score(app: App) -> dict[str, Any]:
+    return {kind: len(app.scorer.score(kind)) for kind in ("issue", "churn")}
+
+
+def _once_label(app: App) -> dict[str, Any]:
+    return {"outcomes": app.labeller.label()}
+
+
+def _once_retrain(app: App) -> dict[str, Any]:
+    reports = [report for kind in ("issue", "churn") for report in app.trainer.train(kind)]
+    return {"models": [report.line() for report in reports]}
+
+
+def _once_digest(app: App) -> dict[str, Any]:
+    if app.slack is None:
+        raise Refused("there is no review channel to bring up to date: slack.mode is off")
+    app.slack.start()
+    try:
+        return {"touched": app.slack.sync()}
+    finally:
+        app.slack.stop()
+
+
+ONCE: dict[str, Callable[[App], dict[str, Any]]] = {
+    "daily": _once_daily,
+    "digest": _once_digest,
+    "deliver": _once_deliver,
+    "score": _once_score,
+    "label": _once_label,
+    "retrain": _once_retrain,
+}
 
 
 @click.command("run")

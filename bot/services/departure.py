@@ -76,7 +76,7 @@ class Departure:
             opt_out_url=url,
             campaign=outreach.playbook,
         )
-        return self._as_mail(message, outreach.template) if outreach.channel == "email" else message
+        return self.as_mail(message, outreach.template) if outreach.channel == "email" else message
 
     def answer_message(self, answer: PendingAnswer, key: str) -> Message:
         """Render one answer in a conversation."""
@@ -94,7 +94,7 @@ class Departure:
             proactive=False,
             automatic=answer.author == Author.BOT,
         )
-        return self._as_mail(message, None) if answer.channel == "email" else message
+        return self.as_mail(message) if answer.channel == "email" else message
 
     def opt_out_url(self, channel: str, customer_id: int) -> str:
         """Return the customer's own page to end contact on a channel; empty without a key to sign it."""
@@ -103,7 +103,8 @@ class Departure:
         token = self._signer.sign(Purpose.OPT_OUT, f"{channel}.{customer_id}")
         return f"{self._settings.web.base_url.rstrip('/')}/u/{token}"
 
-    def _as_mail(self, message: Message, template: str | None) -> Message:
+    def as_mail(self, message: Message, template: str | None = None) -> Message:
+        """Add the two parts of a mail to a message."""
         shop, url = self._settings.shop, message.opt_out_url or None
         common = {"locale": message.locale, "shop_name": shop.name, "text": message.text}
         html = self._catalogue.render_email_html(
