@@ -16,10 +16,12 @@ from sqlalchemy import Connection
 from bot.store.once import insert_once
 from bot.store.tables import consents, suppressions
 
-__all__ = ["ERASED", "address_hash", "consent_of", "is_suppressed", "record_consent", "suppress"]
+__all__ = ["CHECK_INS", "ERASED", "address_hash", "consent_of", "is_suppressed", "record_consent", "suppress"]
 
 # The channel under which the keys of erased customers are suppressed, so that no import brings them back.
 ERASED = "customer"
+# The purpose under which check-ins are allowed or forbidden.
+CHECK_INS = "check_ins"
 
 
 def record_consent(

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from bot.store.consent import ERASED, is_suppressed, record_consent
+from bot.store.consent import CHECK_INS, ERASED, is_suppressed, record_consent
 from bot.store.enums import Entity
 from bot.store.tables import metadata
 
@@ -269,7 +269,7 @@ def _note_opt_outs(connection: Connection, fresh: Sequence[Mapping[str, Any]]) -
                     connection,
                     values["customer_id"],
                     channel,
-                    "checkins",
+                    CHECK_INS,
                     False,
                     "import",
                     f"{values['source']}:{values['external_id']}",

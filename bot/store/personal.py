@@ -45,6 +45,8 @@ def remove(connection: Connection, customer: Customer, now: datetime) -> None:
         A message to the customer is being handed over at this moment.
     """
     identifier = customer.id
+    # The same lock as a claim takes: either it has the message already, or it will not find it.
+    connection.execute(sa.select(t.customers.c.id).where(t.customers.c.id == identifier).with_for_update())
     for channel, address in (
         ("email", customer.email),
         ("slack", customer.slack_user_id),
