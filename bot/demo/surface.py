@@ -50,6 +50,9 @@ class Surface(Protocol):
     def reject(self, card: CardView, reason: str) -> Seen:
         """Decide no, for a reason of the list."""
 
+    def status(self, card: CardView) -> str:
+        """Return what the card of an earlier decision says now."""
+
 
 class TerminalSurface:
     """No Slack: an agent decides at the command line, and sees the card drawn here."""
@@ -72,6 +75,9 @@ class TerminalSurface:
 
     def reject(self, card: CardView, reason: str) -> Seen:
         return self._seen(self._review.reject(card.outreach.id, card.outreach.version, self.actor, reason))
+
+    def status(self, card: CardView) -> str:
+        return self._review.card(card.outreach.id).status_line
 
     def _seen(self, decided: Outreach) -> Seen:
         return Seen(text=self._review.card(decided.id).status_line)
@@ -120,6 +126,9 @@ class SlackSurface:
             option="reject",
         )
         return self._redrawn(card, OutreachState.REJECTED)
+
+    def status(self, card: CardView) -> str:
+        return shown_text(self._posted(card.outreach.id))
 
     def _posted(self, outreach_id: int) -> dict[str, Any]:
         with self._database.read() as connection:

@@ -1,0 +1,95 @@
+"""The tour's end: fourteen days later the future is imported, outcomes are labelled, lift is read, models retrained.
+
+The world has moved on as the check-ins made it; Aftercare knows no more of it than the files say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bot.clock import ManualClock
+from bot.decide.lifecycle import OutreachState
+from bot.demo.beginning import import_folder, train_again
+from bot.demo.stage import Stage
+from bot.demo.timeline import Contacts
+from bot.services.insight import Insight, Lift
+from bot.services.labelling import Labeller
+from bot.services.plan_lines import PlanLine
+from bot.store.enums import PlanDecision
+from bot.store.outreach import list_outreach
+
+__all__ = ["fourteen_days_later"]
+
+REACHED = frozenset({OutreachState.SENT, OutreachState.REPLIED, OutreachState.CLOSED})
+# The playbook whose true effect the invented shop knows.
+PLANTED = "delivery_at_risk"
+
+
+def fourteen_days_later(stage: Stage, clock: ManualClock, lines: Sequence[PlanLine]) -> None:
+    """Move the clock, import what happened meanwhile, label, measure and retrain."""
+    narrator, app = stage.narrator, stage.app
+    narrator.step("Fourteen days later: what became of everybody")
+    with app.database.read() as connection:
+        reached = {one.id for one in list_outreach(connection, REACHED)}
+    sent = [line for line in lines if line.outreach_id in reached]
+    contacts = Contacts(
+        orders=frozenset(line.order_id for line in sent if line.order_id is not None),
+        customers=frozenset(line.customer_id for line in sent if line.order_id is None),
+    )
+    folder = stage.scenery.write_later(stage.workspace.folder / "files", contacts)
+    clock.set(stage.scenery.later)
+    narrator.say(f"It is {clock.now():%A %d %B %Y}. The shop's files of these days come in:")
+    import_folder(stage, folder)
+    labeller = Labeller(app.database, app.clock, app.settings, app.playbooks)
+    labelled = labeller.label()
+    narrator.say(f"`aftercare run --once label` writes down {labelled} outcomes, each with the arm that was drawn.")
+    narrator.expect(labelled > 0, "outcomes were labelled at their horizon")
+    narrator.expect(labeller.label() == 0, "labelling again adds nothing")
+    _measure(stage, lines)
+    narrator.step("Retrain: the old model against the new one")
+    train_again(stage)
+
+
+def _measure(stage: Stage, lines: Sequence[PlanLine]) -> None:
+    narrator = stage.narrator
+    narrator.step("Lift: did writing help?")
+    lifts = Insight(stage.app.database, stage.app.clock, stage.app.settings).lift()
+    narrator.say("aftercare report lift (share with a problem, drawn to be contacted against held out):")
+    for lift in lifts:
+        narrator.say(f"  {lift.playbook}: {lift.text}")
+    narrator.expect(any(lift.effect.treated.n and lift.effect.holdout.n for lift in lifts), "both arms were compared")
+    measured = next((lift for lift in lifts if lift.playbook == PLANTED), None)
+    if measured is not None:
+        _hold_against_truth(stage, lines, measured)
+    undue = sorted({line.playbook for line in lines} - {lift.playbook for lift in lifts})
+    for playbook in undue:
+        narrator.say(f"  {playbook}: not yet; its outcome is seen after {_horizon(stage)} days.")
+
+
+def _hold_against_truth(stage: Stage, lines: Sequence[PlanLine], measured: Lift) -> None:
+    narrator, effect = stage.narrator, measured.effect
+    drawn = [
+        line.order_id
+        for line in lines
+        if line.playbook == PLANTED
+        and line.order_id
+        and (line.decision is PlanDecision.SUGGEST or line.reason == "holdout")
+    ]
+    truth = stage.scenery.truth(drawn)
+    if truth is None:
+        narrator.say(
+            "What these customers did next was recorded long before anybody could write to them: a difference here",
+            "is chance, and an interval that holds zero is the right result.",
+        )
+        return
+    expected = -truth.effect * measured.sent_share
+    inside = effect.low <= expected <= effect.high
+    narrator.say(
+        f"Only the generator knows both futures of these {len(drawn)} orders: {truth.untouched:.0%} with a problem if nobody",
+        f"writes, {truth.contacted:.0%} if somebody does. With {measured.sent_share:.0%} of the drawn ones reached that is",
+        f"{expected * 100:+.1f} points; the interval [{effect.low * 100:+.1f}, {effect.high * 100:+.1f}] {'holds' if inside else 'misses'} it.",
+    )
+
+
+def _horizon(stage: Stage) -> int:
+    return stage.app.settings.predictors.churn.horizon_days
