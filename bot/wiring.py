@@ -6,7 +6,6 @@ concrete parts.
 
 from __future__ import annotations
 
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
