@@ -5,16 +5,26 @@ The arm is not shown, and neither is any address. How a card is laid out is the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from bot.decide.lifecycle import OutreachState
 from bot.store.decisions import CardFacts
 from bot.store.outreach import Outreach
 
-__all__ = ["CardArticle", "CardReason", "CardView", "build_card", "customer_zone", "first_name", "status_line"]
+__all__ = [
+    "CardArticle",
+    "CardReason",
+    "CardView",
+    "build_card",
+    "customer_zone",
+    "first_name",
+    "plain_row",
+    "status_line",
+]
 
 # A card gives up to three reasons: more are not read.
 REASONS_SHOWN = 3
@@ -103,6 +113,40 @@ def build_card(outreach: Outreach, facts: CardFacts, shop_zone: ZoneInfo) -> Car
         expires_at=outreach.expires_at,
         status_line=status_line(outreach, shop_zone),
     )
+
+
+def plain_row(outreach: Outreach, facts: CardFacts, deliveries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return an outreach as plain values for scripts (`outreach list --json`); here the arm is named."""
+    return {
+        "id": outreach.id,
+        "version": outreach.version,
+        "state": outreach.state.value,
+        "customer_id": facts.customer_key,
+        "order_id": facts.order_key,
+        "playbook": outreach.playbook,
+        "step": outreach.step,
+        "channel": outreach.channel,
+        "arm": facts.arm,
+        "draft": outreach.draft,
+        "not_before": outreach.not_before,
+        "expires_at": outreach.expires_at,
+        "refusal": outreach.refusal,
+        "deliveries": [dict(one) for one in deliveries],
+        "subject": outreach.subject,
+        "locale": outreach.locale,
+        "probability": outreach.probability,
+        "band": outreach.band,
+        "urgent": outreach.urgent,
+        "held": outreach.held,
+        "reasons": [dict(reason) for reason in outreach.reasons],
+        "article": facts.article_id,
+        "article_version": facts.article_version,
+        "decided_by": outreach.decided_by,
+        "decided_at": outreach.decided_at,
+        "snoozed_until": outreach.snoozed_until,
+        "sent_at": outreach.sent_at,
+        "attempts": outreach.attempts,
+    }
 
 
 def first_name(name: str | None) -> str:

@@ -18,7 +18,7 @@ from bot.config import Settings
 from bot.decide import policy
 from bot.decide.playbook import Band
 from bot.decide.value import is_urgent
-from bot.errors import NotFound
+from bot.errors import ModelError, NotFound
 from bot.services.audience import AudienceReader, Considered, Unmatched, experiment_of
 from bot.services.drafting import Drafted, Drafter
 from bot.services.plan_lines import PlanLine, line_of, refusal_of
@@ -27,7 +27,7 @@ from bot.services.ruling import Ruler, Ruling, may_be_proposed
 from bot.store import audit
 from bot.store.controls import get_control
 from bot.store.database import Connection, Database
-from bot.store.enums import PlanDecision
+from bot.store.enums import PlanDecision, RunState
 from bot.store.journeys import chunks, product_names
 from bot.store.outreach import NewOutreach, insert_outreach
 from bot.store.planning import (
@@ -35,11 +35,11 @@ from bot.store.planning import (
     StoredArm,
     article_version_ids,
     forecasts_since,
-    has_forecasts_since,
     proposed_on,
     store_arm,
     store_refusals,
 )
+from bot.store.runs import finish_run, run_of, start_run
 from bot.store.shop import customer_by_key
 from messages.catalogue import Catalogue
 from messages.errors import TemplateError
@@ -52,6 +52,9 @@ log = structlog.get_logger(__name__)
 SUGGESTIONS_A_TIME = 25
 REFUSALS_A_TIME = 500
 
+# The job under which the table of runs remembers that a kind was predicted on a local date.
+SCORING = "score"
+
 # Predict now: (kind, as of, whether to store) -> the forecasts.
 Rescore = Callable[[str, datetime, bool], Sequence[Forecast]]
 Item = TypeVar("Item")
@@ -63,7 +66,8 @@ class Planner:
     Parameters
     ----------
     rescore : callable, optional
-        Called for a kind of which nothing was predicted today; without it such a kind has no audience.
+        Called for each kind that this planner has not predicted today; without it, what was predicted today by
+        others is all there is.
     index : callable, optional
         Gives the knowledge base from which articles are attached.
     """
@@ -84,6 +88,7 @@ class Planner:
         self._settings = settings
         self._playbooks = playbooks
         self._rescore = rescore
+        self._kinds = sorted({playbook.audience.prediction.kind for playbook in playbooks.all})
         self._drafter = Drafter(settings, catalogue, index)
         self._ruler = Ruler(settings)
         cool_downs = [playbook.cool_down for playbook in playbooks.all]
@@ -124,6 +129,10 @@ class Planner:
             self._finish(lines, now, today)
         return lines
 
+    def refresh(self) -> int:
+        """Predict every kind that a playbook asks for and that was not predicted today; return how many subjects."""
+        return self._refresh(self._clock.now())
+
     def explain(self, customer_key: str) -> list[dict[str, Any]]:
         """Say of one customer, playbook by playbook, why they are or are not contacted; writes nothing.
 
@@ -152,20 +161,54 @@ class Planner:
     # --- Reading -------------------------------------------------------------------------------------
 
     def _forecasts(self, now: datetime, *, save: bool) -> dict[str, Sequence[Forecast]]:
+        if save:
+            self._refresh(now)
         zone = self._settings.shop.zone
-        since = local_midnight(local_date(now, zone), zone)
+        today = local_date(now, zone)
+        # The whole day, because another process's clock may run a little ahead of this one's.
+        since, before = local_midnight(today, zone), local_midnight(today + timedelta(days=1), zone)
         found: dict[str, Sequence[Forecast]] = {}
-        for kind in sorted({playbook.audience.prediction.kind for playbook in self._playbooks.all}):
+        for kind in self._kinds:
+            if (
+                not save
+                and not self._scored_today(kind, now)
+                and (fresh := self._score(kind, now, save=False)) is not None
+            ):
+                found[kind] = fresh
+                continue
             with self._database.read() as connection:
-                there = has_forecasts_since(connection, kind, since, now)
-            if not there and self._rescore is not None:
-                fresh = self._rescore(kind, now, save)
-                if not save:
-                    found[kind] = fresh
-                    continue
-            with self._database.read() as connection:
-                found[kind] = forecasts_since(connection, kind, since, now)
+                found[kind] = forecasts_since(connection, kind, since, before)
         return found
+
+    def _refresh(self, now: datetime) -> int:
+        count = 0
+        for kind in self._kinds:
+            if self._scored_today(kind, now) or (fresh := self._score(kind, now, save=True)) is None:
+                continue
+            count += len(fresh)
+            with self._database.write() as connection:
+                key = self._scoring_key(kind, now)
+                start_run(connection, SCORING, key, now)
+                finish_run(connection, SCORING, key, RunState.DONE, {"subjects": len(fresh)}, now)
+        return count
+
+    def _scored_today(self, kind: str, now: datetime) -> bool:
+        with self._database.read() as connection:
+            run = run_of(connection, SCORING, self._scoring_key(kind, now))
+        return run is not None and run.state == RunState.DONE
+
+    def _scoring_key(self, kind: str, now: datetime) -> str:
+        return f"{kind}:{local_date(now, self._settings.shop.zone)}"
+
+    def _score(self, kind: str, now: datetime, *, save: bool) -> Sequence[Forecast] | None:
+        """Predict now; None where that cannot be: then what was predicted today by others counts."""
+        if self._rescore is None:
+            return None
+        try:
+            return self._rescore(kind, now, save)
+        except ModelError as error:
+            log.warning("not_scored", kind=kind, problem=str(error))
+            return None
 
     def _candidates(
         self, connection: Connection, forecasts: dict[str, Sequence[Forecast]], now: datetime, today: str

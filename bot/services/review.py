@@ -7,18 +7,19 @@ entry are one short transaction. Showing cards belongs to the surfaces (Slack, c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from bot.clock import Clock, as_utc
 from bot.config import Settings
 from bot.decide.lifecycle import DECIDABLE, OutreachState
 from bot.errors import AlreadyDecided, InputError, Refused
-from bot.services.cards import CardView, build_card
+from bot.services.cards import CardView, build_card, plain_row
 from bot.store import audit
 from bot.store.database import Connection, Database
-from bot.store.decisions import card_facts, decisions_of, record_decision
+from bot.store.decisions import card_facts, decisions_of, deliveries_of, record_decision
 from bot.store.enums import DecisionKind
 from bot.store.outreach import Outreach, OutreachColumns, change_state, list_outreach, outreach, revise
 
@@ -99,7 +100,7 @@ class ReviewDesk:
     def queue(self, limit: int = 50, offset: int = 0) -> list[Outreach]:
         """Return what waits for an agent, most pressing first."""
         with self._database.read() as connection:
-            return list_outreach(connection, {_S.SUGGESTED}, visible_at=self._clock.now(), limit=limit, offset=offset)
+            return list_outreach(connection, {_S.SUGGESTED}, limit=limit, offset=offset)
 
     def card(self, outreach_id: int) -> CardView:
         """Return all that an agent is shown about one outreach."""
@@ -110,6 +111,19 @@ class ReviewDesk:
         """Return the cards of several outreaches, in their order, with a fixed number of queries."""
         with self._database.read() as connection:
             return self._cards(connection, outreaches)
+
+    def listing(
+        self, states: Collection[OutreachState] | None, limit: int = 100, offset: int = 0
+    ) -> list[dict[str, Any]]:
+        """Return outreaches as plain values for scripts, ids being the shop's own."""
+        with self._database.read() as connection:
+            found = list_outreach(connection, states, limit=limit, offset=offset)
+            return self._rows(connection, found)
+
+    def detail(self, outreach_id: int) -> dict[str, Any]:
+        """Return one outreach as plain values for scripts."""
+        with self._database.read() as connection:
+            return self._rows(connection, [outreach(connection, outreach_id)])[0]
 
     # --- Deciding ----------------------------------------------------------------------------------
 
@@ -310,6 +324,11 @@ class ReviewDesk:
         if last is None and present.decided_by is not None:  # the machine moved it on after a decision
             last = next((one for one in reversed(taken) if one.actor == present.decided_by), None)
         return DecidedByOther(present, last.actor if last else None, last.kind if last else None)
+
+    def _rows(self, connection: Connection, outreaches: Sequence[Outreach]) -> list[dict[str, Any]]:
+        ids = [one.id for one in outreaches]
+        facts, attempts = card_facts(connection, ids), deliveries_of(connection, ids)
+        return [plain_row(one, facts[one.id], attempts.get(one.id, ())) for one in outreaches]
 
     def _cards(self, connection: Connection, outreaches: Sequence[Outreach]) -> list[CardView]:
         facts = card_facts(connection, [one.id for one in outreaches])

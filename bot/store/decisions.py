@@ -23,6 +23,7 @@ deliveries = metadata.tables["deliveries"]
 outreaches = metadata.tables["outreaches"]
 customers = metadata.tables["customers"]
 orders = metadata.tables["orders"]
+assignments = metadata.tables["assignments"]
 predictions = metadata.tables["predictions"]
 articles = metadata.tables["articles"]
 article_versions = metadata.tables["article_versions"]
@@ -42,6 +43,7 @@ class CardFacts:
     article_id: str | None
     article_version: int | None
     article_title: str | None
+    arm: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,8 +141,10 @@ def card_facts(connection: Connection, outreach_ids: Collection[int]) -> dict[in
             articles.c.external_id.label("article_id"),
             article_versions.c.version.label("article_version"),
             article_versions.c.title.label("article_title"),
+            assignments.c.arm,
         )
         .join(customers, customers.c.id == outreaches.c.customer_id)
+        .join(assignments, assignments.c.id == outreaches.c.assignment_id)
         .outerjoin(orders, orders.c.id == outreaches.c.order_id)
         .outerjoin(predictions, predictions.c.id == outreaches.c.prediction_id)
         .outerjoin(article_versions, article_versions.c.id == outreaches.c.article_version_id)

@@ -21,34 +21,34 @@ outcomes = metadata.tables["outcomes"]
 touchpoints = metadata.tables["touchpoints"]
 
 
-def count_by_state(connection: Connection, since: datetime, now: datetime) -> dict[str, int]:
-    """Count check-ins proposed in a span of time by their present state."""
-    return _grouped(connection, outreaches.c.state, outreaches.c.created_at, since, now)
+def count_by_state(connection: Connection, since: datetime) -> dict[str, int]:
+    """Count check-ins proposed since an instant by their present state."""
+    return _grouped(connection, outreaches.c.state, outreaches.c.created_at, since)
 
 
-def count_decisions(connection: Connection, since: datetime, now: datetime) -> dict[str, int]:
+def count_decisions(connection: Connection, since: datetime) -> dict[str, int]:
     """Count agents' decisions by kind."""
-    return _grouped(connection, decisions.c.kind, decisions.c.recorded_at, since, now)
+    return _grouped(connection, decisions.c.kind, decisions.c.recorded_at, since)
 
 
-def count_refusals(connection: Connection, since: datetime, now: datetime) -> dict[str, int]:
+def count_refusals(connection: Connection, since: datetime) -> dict[str, int]:
     """Count refusals and deferrals by reason."""
-    return _grouped(connection, refusals.c.reason, refusals.c.recorded_at, since, now)
+    return _grouped(connection, refusals.c.reason, refusals.c.recorded_at, since)
 
 
-def count_inbound(connection: Connection, since: datetime, now: datetime) -> dict[str, int]:
+def count_inbound(connection: Connection, since: datetime) -> dict[str, int]:
     """Count customers' messages by what the bot decided about each."""
     columns = utterances.c
     theirs = sa.and_(
         columns.direction == Direction.IN, columns.author == Author.CUSTOMER, columns.decision.is_not(None)
     )
-    return _grouped(connection, columns.decision, columns.recorded_at, since, now, theirs)
+    return _grouped(connection, columns.decision, columns.recorded_at, since, theirs)
 
 
 def count_replies(connection: Connection, since: datetime, now: datetime) -> tuple[int, int]:
-    """Return how many check-ins were sent in a span, and how many of their customers wrote back."""
+    """Return how many check-ins were sent since an instant, and how many of their customers wrote back."""
     out = outreaches.c
-    sent = sa.and_(out.sent_at >= since, out.sent_at <= now)
+    sent = out.sent_at >= since
     answered = sa.exists().where(
         touchpoints.c.customer_id == out.customer_id,
         touchpoints.c.kind == "reply",
@@ -62,12 +62,12 @@ def count_replies(connection: Connection, since: datetime, now: datetime) -> tup
     return int(total), int(replied)
 
 
-def count_outcomes(connection: Connection, since: datetime, now: datetime) -> dict[str, tuple[int, float]]:
-    """Return for each kind of outcome how many were observed in a span, and their mean."""
+def count_outcomes(connection: Connection, since: datetime) -> dict[str, tuple[int, float]]:
+    """Return for each kind of outcome how many were observed since an instant, and their mean."""
     columns = outcomes.c
     query = (
         sa.select(columns.kind, sa.func.count(), sa.func.avg(columns.value))
-        .where(columns.observed_at >= since, columns.observed_at <= now, columns.recorded_at <= now)
+        .where(columns.observed_at >= since)
         .group_by(columns.kind)
     )
     return {kind: (int(number), float(mean)) for kind, number, mean in connection.execute(query)}
@@ -78,10 +78,9 @@ def _grouped(
     group: sa.Column[Any],
     instant: sa.Column[Any],
     since: datetime,
-    now: datetime,
     condition: sa.ColumnElement[bool] | None = None,
 ) -> dict[str, int]:
-    query = sa.select(group, sa.func.count()).where(instant >= since, instant <= now)
+    query = sa.select(group, sa.func.count()).where(instant >= since)
     if condition is not None:
         query = query.where(condition)
     return {str(key): int(number) for key, number in connection.execute(query.group_by(group).order_by(group))}

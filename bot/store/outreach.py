@@ -181,18 +181,11 @@ def list_outreach(
     ids: Collection[int] | None = None,
     customer_id: int | None = None,
     playbook: str | None = None,
-    visible_at: datetime | None = None,
     limit: int | None = None,
     offset: int = 0,
 ) -> list[Outreach]:
-    """Return outreaches, urgent first, then the most probable trouble, then the oldest.
-
-    Parameters
-    ----------
-    visible_at : datetime, optional
-        Leave out what was created later than this instant.
-    """
-    query = _filtered(sa.select(outreaches), states, ids, customer_id, playbook, visible_at)
+    """Return outreaches, urgent first, then the most probable trouble, then the oldest."""
+    query = _filtered(sa.select(outreaches), states, ids, customer_id, playbook)
     query = query.order_by(
         outreaches.c.urgent.desc(), sa.func.coalesce(outreaches.c.probability, 0.0).desc(), outreaches.c.id
     )
@@ -203,7 +196,7 @@ def list_outreach(
 
 def count_outreach(connection: Connection, states: Collection[OutreachState] | None = None) -> int:
     """Count the outreaches in some states."""
-    query = _filtered(sa.select(sa.func.count()).select_from(outreaches), states, None, None, None, None)
+    query = _filtered(sa.select(sa.func.count()).select_from(outreaches), states, None, None, None)
     return int(connection.execute(query).scalar_one())
 
 
@@ -275,7 +268,6 @@ def _filtered(
     ids: Collection[int] | None,
     customer_id: int | None,
     playbook: str | None,
-    visible_at: datetime | None,
 ) -> sa.Select[Any]:
     if states is not None:
         query = query.where(outreaches.c.state.in_(list(states)))
@@ -285,8 +277,6 @@ def _filtered(
         query = query.where(outreaches.c.customer_id == customer_id)
     if playbook is not None:
         query = query.where(outreaches.c.playbook == playbook)
-    if visible_at is not None:
-        query = query.where(outreaches.c.created_at <= visible_at)
     return query
 
 

@@ -26,7 +26,6 @@ __all__ = [
     "arms_of",
     "article_version_ids",
     "forecasts_since",
-    "has_forecasts_since",
     "proposed_on",
     "refusals_of",
     "store_arm",
@@ -91,19 +90,10 @@ class StoredRefusal(NewRefusal):
     recorded_at: datetime
 
 
-def has_forecasts_since(connection: Connection, kind: str, since: datetime, now: datetime) -> bool:
-    """Say whether anything of a kind was predicted in a span that ends now."""
-    columns = predictions.c
-    query = sa.select(columns.id).where(
-        columns.kind == kind, columns.recorded_at >= since, columns.recorded_at <= now, columns.as_of <= now
-    )
-    return connection.execute(query.limit(1)).first() is not None
-
-
 def forecasts_since(
-    connection: Connection, kind: str, since: datetime, now: datetime, *, customer_id: int | None = None
+    connection: Connection, kind: str, since: datetime, before: datetime, *, customer_id: int | None = None
 ) -> list[Forecast]:
-    """Return the latest prediction of each subject that was recorded in a span that ends now.
+    """Return the latest prediction of each subject that was recorded in a half-open span.
 
     An order that fell due is judged by what was predicted then, else by what was predicted at purchase.
     """
@@ -113,7 +103,7 @@ def forecasts_since(
         order_by=(sa.case((columns.moment == "due", 0), else_=1), columns.as_of.desc(), columns.id.desc()),
     )
     inner = sa.select(predictions, newest.label("place")).where(
-        columns.kind == kind, columns.recorded_at >= since, columns.recorded_at <= now, columns.as_of <= now
+        columns.kind == kind, columns.recorded_at >= since, columns.recorded_at < before, columns.as_of < before
     )
     if customer_id is not None:
         inner = inner.where(columns.customer_id == customer_id)

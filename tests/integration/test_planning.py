@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from bot.clock import ManualClock
 from bot.config import Settings
 from bot.decide.lifecycle import OutreachState
-from bot.errors import NotFound
+from bot.errors import ModelError, NotFound
 from bot.services import planning
 from bot.services.planning import PlanLine, Planner
 from bot.services.playbooks import load_playbooks
@@ -346,19 +346,23 @@ def test_a_quiet_customer_is_asked_how_it_is_going(database: Database, clock: Ma
     assert (line.customer_id, line.playbook, line.decision) == ("quiet", "quiet_customer", "suggest")
 
 
-def test_what_was_not_predicted_today_is_predicted_first(database: Database, clock: ManualClock) -> None:
-    late_order(database, "c1", now=NOW)
-    asked: list[tuple[str, datetime, bool]] = []
+def test_what_was_not_predicted_today_is_predicted_first_and_once_a_day(database: Database, clock: ManualClock) -> None:
+    asked: list[tuple[str, bool]] = []
 
     def rescore(kind: str, as_of: datetime, save: bool) -> Sequence[Forecast]:
-        asked.append((kind, as_of, save))
+        asked.append((kind, save))
+        if kind == "churn":
+            raise ModelError("there is nothing to learn from")
         return []
 
-    planner(database, clock, rescore=rescore).plan()
-    assert asked == [("churn", NOW, True)]  # issues were predicted an hour ago
-    clock.advance(DAY)
     planner(database, clock, rescore=rescore).plan(dry_run=True)
-    assert asked[1:] == [("churn", NOW + DAY, False), ("issue", NOW + DAY, False)]
+    assert asked == [("churn", False), ("issue", False)]
+    planner(database, clock, rescore=rescore).plan()
+    planner(database, clock, rescore=rescore).plan()
+    assert asked[2:] == [("churn", True), ("issue", True), ("churn", True)]
+    clock.advance(DAY)
+    assert planner(database, clock, rescore=rescore).refresh() == 0
+    assert asked[5:] == [("churn", True), ("issue", True)]
 
 
 def test_the_answer_is_attached_from_the_knowledge_base(database: Database, clock: ManualClock) -> None:

@@ -1,0 +1,188 @@
+"""`plan` and `playbook`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bot.commands.base import application, config_option, json_option, print_json, print_table
+from bot.decide.playbook import Playbook
+from bot.errors import InputError, NotFound
+from bot.services.planning import PlanLine
+from bot.services.playbooks import PlaybookFile, load_playbooks, read_file
+
+__all__ = ["plan_command", "playbook_command"]
+
+
+@click.command("plan")
+@click.option("--dry-run", is_flag=True, help="Say whom, what and when, and whom not and why; write nothing at all.")
+@click.option(
+    "--explain", "customer", metavar="CUSTOMER", help="Show the whole chain for one customer; writes nothing."
+)
+@config_option
+@json_option
+def plan_command(dry_run: bool, customer: str | None, as_json: bool) -> int:
+    """Propose today's check-ins and remember who is left alone and why.
+
+    Running it again on the same local date proposes nothing twice.
+    """
+    with application() as app:
+        if customer is not None:
+            _print_chain(app.planner.explain(customer), as_json)
+            return 0
+        lines = app.planner.plan(dry_run=dry_run)
+    if as_json:
+        print_json(line.line() for line in lines)
+        return 0
+    columns = ("customer", "order", "playbook", "decision", "why", "when", "channel", "risk", "article")
+    print_table("Plan (nothing was written)" if dry_run else "Plan", columns, (_row(line) for line in lines))
+    counts = Counter(line.decision.value for line in lines)
+    click.echo(", ".join(f"{counts[name]} {word}" for name, word in _WORDS.items()))
+    return 0
+
+
+_WORDS = {"suggest": "suggested", "defer": "deferred", "refuse": "left alone"}
+
+
+def _row(line: PlanLine) -> tuple[Any, ...]:
+    when = line.not_before if line.decision == "suggest" else line.until
+    return (
+        line.customer_id,
+        line.order_id,
+        line.playbook,
+        line.decision.value,
+        line.reason,
+        f"{when:%Y-%m-%d %H:%M} UTC" if when else None,
+        line.channel,
+        f"{line.probability:.0%} {line.band}",
+        line.article,
+    )
+
+
+def _print_chain(chain: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        print_json(chain)
+        return
+    for link in chain:
+        click.echo(f"{link['playbook']}: audience: {link['audience']}")
+        for name, value in link.items():
+            if name not in ("playbook", "audience", "customer_id") and value not in (None, []):
+                click.echo(f"  {name}: {value}")
+
+
+@click.group("playbook")
+def playbook_command() -> None:
+    """List, check, show or simulate playbooks."""
+
+
+@playbook_command.command("list")
+@config_option
+@json_option
+def list_playbooks(as_json: bool) -> int:
+    """The playbooks in force: the shipped ones and those in `playbooks.dir`."""
+    with application() as app:
+        files = app.playbooks.files
+    if as_json:
+        print_json(_summary(one) for one in files)
+        return 0
+    columns = ("id", "title", "goal", "owner", "autonomy", "audience", "trigger", "from")
+    print_table("Playbooks", columns, (tuple(_summary(one)[name] for name in columns) for one in files))
+    return 0
+
+
+@playbook_command.command("lint")
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE…]")
+@config_option
+def lint_playbooks(paths: tuple[Path, ...]) -> int:
+    """Name every mistake of FILEs, or of all playbooks in force, with file and line."""
+    with application() as app:
+        names = app.catalogue.names
+        if not paths:
+            found = load_playbooks(app.settings, names).all
+            click.echo(f"{len(found)} playbooks are sound.")
+            return 0
+    mistakes: list[str] = []
+    for path in paths:
+        try:
+            read_file(path, names)
+        except InputError as error:
+            mistakes.append(str(error))
+    if mistakes:
+        raise InputError("\n".join(mistakes))
+    click.echo(f"{len(paths)} {'playbook is' if len(paths) == 1 else 'playbooks are'} sound.")
+    return 0
+
+
+@playbook_command.command("show")
+@click.argument("playbook_id", metavar="ID")
+@config_option
+@json_option
+def show_playbook(playbook_id: str, as_json: bool) -> int:
+    """One playbook, as it is written."""
+    with application() as app:
+        one = app.playbooks.get(playbook_id)
+    if as_json:
+        print_json([_summary(one)])
+    else:
+        click.echo(one.path.read_text(encoding="utf-8"), nl=False)
+    return 0
+
+
+@playbook_command.command("simulate")
+@click.argument("playbook", metavar="ID|FILE")
+@config_option
+@json_option
+def simulate_playbook(playbook: str, as_json: bool) -> int:
+    """Whom a playbook would reach today, by decision and reason; writes nothing."""
+    with application() as app:
+        lines = app.planner_of(_find(playbook, app.playbooks.all, app.catalogue.names)).plan(dry_run=True)
+    counts = Counter((line.playbook, line.decision.value, line.reason, line.channel) for line in lines)
+    rows = [
+        {"playbook": name, "decision": decision, "reason": reason, "channel": channel, "customers": number}
+        for (name, decision, reason, channel), number in counts.most_common()
+    ]
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(
+            "Would happen today",
+            ("decision", "reason", "channel", "customers"),
+            (list(row.values())[1:] for row in rows),
+        )
+        click.echo(f"{len(lines)} customers are in the audience.")
+    return 0
+
+
+def _find(name: str, known: list[Playbook], templates: tuple[str, ...]) -> Playbook:
+    found = next((one for one in known if one.id == name), None)
+    if found is not None:
+        return found
+    if Path(name).is_file():
+        return read_file(Path(name), templates)
+    raise NotFound(f"there is no playbook or file {name!r}; known: {', '.join(one.id for one in known)}")
+
+
+def _summary(one: PlaybookFile) -> dict[str, Any]:
+    playbook, need = one.playbook, one.playbook.audience.prediction
+    trigger = playbook.trigger
+    return {
+        "id": playbook.id,
+        "version": playbook.version,
+        "title": playbook.title,
+        "goal": playbook.goal.value,
+        "owner": playbook.owner,
+        "autonomy": playbook.autonomy.value,
+        "audience": f"{need.kind}, {need.band} or more",
+        "trigger": f"{_days(trigger.after)} to {_days(trigger.within)} after {trigger.event}",
+        "templates": [step.template for step in playbook.steps],
+        "exit": sorted(playbook.exits),
+        "channels": list(playbook.channels),
+        "from": "shipped" if one.shipped else str(one.path),
+    }
+
+
+def _days(span: Any) -> str:
+    return f"{span.total_seconds() / 86400:g} d"

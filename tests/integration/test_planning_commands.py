@@ -1,0 +1,144 @@
+"""`plan`, `playbook`, `outreach` and `report`, as scripts use them: JSON, exit status, nothing written by looking."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.cli import run
+
+CONFIG = """\
+shop: {name: Kettle & Co, timezone: Europe/Berlin}
+email: {enabled: true, outbox: outbox}
+experiments: {holdout_share: 0.0}
+"""
+CUSTOMERS = "customer_id,email,name,timezone\nc1,maria@mail.example,Maria Santos,Europe/Berlin\nc2,,Jo Ito,Asia/Tokyo\n"
+ORDERS = (
+    "order_id,customer_id,placed_at,total,promised_at\n"
+    "o1,c1,2026-03-01T10:00:00,80,2026-03-07\no2,c2,2026-03-01T10:00:00,80,2026-03-07\n"
+)
+TOUCHPOINTS = "touchpoint_id,customer_id,order_id,kind,occurred_at\nt1,c1,o1,paid,2026-03-01T10:05:00\n"
+Cli = Callable[..., tuple[int, list[dict[str, Any]]]]
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AFTERCARE_NOW", "2026-03-10T12:00:00Z")
+    monkeypatch.setenv("AFTERCARE_SECRET_KEY", "a long random text for tests only")
+    Path("config.yaml").write_text(CONFIG)
+    shop = Path("shop")
+    shop.mkdir()
+    for name, text in (("customers", CUSTOMERS), ("orders", ORDERS), ("touchpoints", TOUCHPOINTS)):
+        (shop / f"{name}.csv").write_text(text)
+
+    def call(*words: str) -> tuple[int, list[dict[str, Any]]]:
+        status = run(words)
+        out = capsys.readouterr().out
+        return status, [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+
+    assert call("import", "shop")[0] == 0
+    return call
+
+
+def test_from_plan_to_decision_on_the_command_line(cli: Cli) -> None:
+    status, dry = cli("plan", "--dry-run", "--json")
+    assert status == 0
+    by_customer = {line["customer_id"]: line for line in dry if line["playbook"] == "delivery_at_risk"}
+    assert (by_customer["c1"]["decision"], by_customer["c1"]["order_id"]) == ("suggest", "o1")
+    assert (by_customer["c2"]["decision"], by_customer["c2"]["reason"]) == ("refuse", "no_address")
+    assert set(by_customer["c1"]) >= {
+        "customer_id",
+        "order_id",
+        "playbook",
+        "step",
+        "arm",
+        "decision",
+        "reason",
+        "until",
+    }
+    assert cli("outreach", "list", "--json") == (0, [])  # looking wrote nothing
+
+    status, real = cli("plan", "--json")
+    assert status == 0
+    assert [(line["customer_id"], line["decision"]) for line in real] == [
+        (line["customer_id"], line["decision"]) for line in dry
+    ]
+    _, (card,) = cli("outreach", "list", "--json")
+    assert set(card) >= {
+        "id", "version", "state", "customer_id", "order_id", "playbook", "step", "channel", "arm", "draft",
+        "not_before", "expires_at", "refusal", "deliveries",
+    }  # fmt: skip
+    assert (card["state"], card["customer_id"], card["arm"], card["deliveries"]) == ("suggested", "c1", "treatment", [])
+    assert card["draft"].startswith("Hello Maria")
+
+    number = str(card["id"])
+    status, (approved,) = cli("outreach", "approve", number, "--as", "ana", "--json")
+    assert (status, approved["state"], approved["decided_by"]) == (0, "approved", "cli:ana")
+    assert cli("outreach", "reject", number, "--reason", "other", "--version", "1")[0] == 4
+    status, (back,) = cli("outreach", "undo", number, "--json")
+    assert (status, back["state"]) == (0, "suggested")
+    status, (snoozed,) = cli("outreach", "snooze", number, "--until", "2026-03-10T15:00", "--json")
+    assert (status, snoozed["state"], snoozed["snoozed_until"]) == (0, "snoozed", "2026-03-10T14:00:00+00:00")
+    status, (edited,) = cli("outreach", "edit", number, "--text", "Other words", "--json")
+    assert (status, edited["state"], edited["draft"]) == (0, "approved", "Other words")
+    assert cli("outreach", "claim", number)[0] == 4
+    assert cli("outreach", "retry", number)[0] == 4
+    status, (shown,) = cli("outreach", "show", number, "--json")
+    assert (status, shown["version"]) == (0, edited["version"])
+
+
+def test_what_people_read_names_no_address(cli: Cli, capsys: pytest.CaptureFixture[str]) -> None:
+    cli("plan")
+    for words in (["plan", "--dry-run"], ["outreach", "list"], ["outreach", "show", "1"], ["plan", "--explain", "c1"]):
+        assert run(words) == 0
+        out = capsys.readouterr().out
+        assert out.strip()
+        assert "maria@mail.example" not in out
+
+
+def test_explaining_shows_each_playbook(cli: Cli) -> None:
+    status, chain = cli("plan", "--explain", "c2", "--json")
+    assert status == 0
+    found = {link["playbook"]: link for link in chain}
+    assert set(found) == {"delivery_at_risk", "how_to_start", "quiet_customer"}
+    assert found["delivery_at_risk"]["reason"] == "no_address"
+    assert cli("plan", "--explain", "nobody")[0] == 2
+
+
+def test_playbooks_are_listed_checked_shown_and_tried_out(cli: Cli, capsys: pytest.CaptureFixture[str]) -> None:
+    status, listed = cli("playbook", "list", "--json")
+    assert (status, [one["id"] for one in listed]) == (0, ["delivery_at_risk", "how_to_start", "quiet_customer"])
+    assert cli("playbook", "lint")[0] == 0
+    assert run(["playbook", "show", "quiet_customer"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("# Somebody who used to order")
+    Path("mine.yaml").write_text(
+        text.replace("goal: keep_customer", "goal: more_money").replace("kind: churn", "kind: rain")
+    )
+    assert run(["playbook", "lint", "mine.yaml"]) == 2
+    assert "mine.yaml:4: goal" in (errors := capsys.readouterr().err)
+    assert "audience.prediction.kind" in errors
+    status, rows = cli("playbook", "simulate", "delivery_at_risk", "--json")
+    assert status == 0
+    assert {(row["decision"], row["reason"], row["customers"]) for row in rows} == {
+        ("suggest", None, 1),
+        ("refuse", "no_address", 1),
+    }
+    assert cli("playbook", "show", "nope")[0] == 2
+
+
+def test_reports_say_what_there_is_and_that_there_is_little(cli: Cli, capsys: pytest.CaptureFixture[str]) -> None:
+    cli("plan")
+    status, kpis = cli("report", "kpis", "--json")
+    found = {kpi["kpi"]: kpi["value"] for kpi in kpis}
+    assert (status, found["proposed"], found["approval_rate"]) == (0, 1.0, None)
+    assert found["kept_back.no_address"] == 1
+    assert cli("report", "lift", "--json") == (0, [])
+    assert run(["report", "lift"]) == 0
+    assert "No outcomes yet" in capsys.readouterr().out
+    assert run(["report", "kpis"]) == 0
