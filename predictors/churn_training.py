@@ -68,11 +68,11 @@ def train_churn(
     blend, stage = _fit(snapshot, snapshot.until, windows, horizon_days, now), Stage.BLEND
     if not blend.members:
         stage = Stage.BGNBD
-    later, judged, losses = _forward(snapshot, windows)
-    if stage is Stage.BLEND and losses and losses[Stage.BLEND.value] > losses[Stage.BGNBD.value]:
+    later, judged, losses = _forward(snapshot, windows, horizon_days)
+    if stage is Stage.BLEND and losses and losses.get(Stage.BLEND.value, np.inf) > losses[Stage.BGNBD.value]:
         stage, blend = Stage.BGNBD, ChurnBlend(blend.purchases, horizon_days, (), blend.level_shift)
     p = judged.get(stage, np.empty(0))
-    verdict = _judge(later, judged, p, champion, horizon_days, seed)
+    verdict = _judge(later, judged, p, champion, seed)
     features = tuple(feature_columns(now, IDENTITY))
     model = TrainedModel(
         kind="churn",
@@ -133,9 +133,9 @@ def _fit(
 
 
 def _forward(
-    snapshot: Snapshot, windows: Sequence[int]
+    snapshot: Snapshot, windows: Sequence[int], horizon_days: int
 ) -> tuple[pl.DataFrame | None, dict[Stage, Array], dict[str, float]]:
-    """Fit each recipe before the last window, and predict that window: the later data that judge."""
+    """Fit each recipe before the last window, and predict that window; in a short history, on other customers."""
     if not windows:
         return None, {}, {}
     days = windows[0]
@@ -144,11 +144,33 @@ def _forward(
     target = _target(later)
     if not later.height or min(target.sum(), len(target) - target.sum()) < MIN_LATER_EACH_CLASS:
         return None, {}, {}
-    blend = _fit(snapshot.at(start), start, [days], days, later)
-    plain = ChurnBlend(blend.purchases, days)
-    judged = {Stage.BGNBD: plain.predict_proba(later)[:, 1], Stage.BLEND: blend.predict_proba(later)[:, 1]}
+    if windows == [horizon_days]:
+        blend = _fit(snapshot.at(start), start, [days], days, later)
+        plain = ChurnBlend(blend.purchases, days)
+        judged = {Stage.BGNBD: plain.predict_proba(later)[:, 1], Stage.BLEND: blend.predict_proba(later)[:, 1]}
+    else:
+        later, judged = _other_customers(snapshot, later, start, days)
+        target = _target(later)
     losses = {stage.value: mean_log_loss(levelled(p, target), target) for stage, p in judged.items()}
     return later, judged, losses
+
+
+def _other_customers(
+    snapshot: Snapshot, rows: pl.DataFrame, start: datetime, days: int
+) -> tuple[pl.DataFrame, dict[Stage, Array]]:
+    """Learn from every second customer of the window and judge on the others.
+
+    In a history too short for two windows, customers who had hardly begun to buy would teach nothing.
+    """
+    rows = with_silence(rows, purchases_at(snapshot, start), days)
+    odd = pl.int_range(pl.len()) % 2 == 1
+    teach, later = rows.filter(~odd), rows.filter(odd)
+    target = _target(teach)
+    judged = {Stage.BGNBD: expit(later[SILENCE].to_numpy())}
+    if min(target.sum(), len(target) - target.sum()) >= MIN_EACH_CLASS:
+        columns = feature_columns(teach, IDENTITY)
+        judged[Stage.BLEND] = ChurnModel().fit(teach.select(columns), target).predict_proba(later)[:, 1]
+    return later, judged
 
 
 def _judge(
@@ -156,7 +178,6 @@ def _judge(
     judged: dict[Stage, Array],
     challenger: Array,
     champion: TrainedModel | None,
-    horizon_days: int,
     seed: int,
 ) -> Verdict:
     """Compare the recipes of challenger and champion, both fitted before the last window."""

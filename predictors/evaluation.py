@@ -24,7 +24,7 @@ def roc_auc(y: Target, p: Array) -> float:
     negatives = len(y) - positives
     if not positives or not negatives:
         return float("nan")
-    ranks = rankdata(p)
+    ranks: Array = np.asarray(rankdata(p), dtype=np.float64)
     return float((ranks[y == 1].sum() - positives * (positives + 1) / 2) / (positives * negatives))
 
 

@@ -57,7 +57,7 @@ class BetaGeoModel(BaseEstimator):
         def loss(logs: Array) -> float:
             parameters = np.exp(np.clip(logs, -12, 12))
             likelihood = float((counts * _log_likelihood(parameters, x, tx, age)).sum()) / counts.sum()
-            return -likelihood + self.penalty * float((parameters**2).sum())
+            return self.penalty * float((parameters**2).sum()) - float(likelihood)
 
         best = min(
             (

@@ -16,7 +16,6 @@ from bot.errors import NotFound, Refused, UsageError
 from bot.services.predicting import check_kind, open_champion, predictor_errors, read_snapshot
 from bot.store import history
 from bot.store.database import Database
-from bot.store.planning import Forecast
 from bot.store.predictions import PREDICTIONS_A_TIME, save_predictions
 from predictors.churn_scoring import purchases_model, score_churn
 from predictors.explain import Reason
@@ -153,23 +152,6 @@ class Scorer:
             batches = self._issue(until, asked, start, end, horizon_days, order_id)
         found = self._subjects(kind, batches)
         return self._save(found, batches, until, backtest=start is not None) if save else found
-
-    def forecasts(self, kind: str, as_of: datetime, save: bool = True) -> list[Forecast]:
-        """Score what is recent and return it as planning reads it."""
-        return [
-            Forecast(
-                prediction_id=one.prediction_id,
-                kind=one.kind,
-                moment=one.moment,
-                customer_id=one.customer_id,
-                order_id=one.order_id,
-                as_of=one.as_of,
-                probability=one.probability,
-                band=one.band,
-                reasons=tuple(one.reason_rows),
-            )
-            for one in self.score(kind, as_of=as_of, save=save)
-        ]
 
     def _until(self, as_of: datetime | None, start: datetime | None, end: datetime | None) -> datetime:
         now = self._clock.now()
