@@ -32,6 +32,7 @@ from bot.services.labelling import Labeller
 from bot.services.opting_out import OptOutDesk
 from bot.services.planning import Planner
 from bot.services.playbooks import PlaybookFile, Playbooks, load_playbooks
+from bot.services.previewing import previewing
 from bot.services.privacy import Privacy
 from bot.services.retraining import Trainer
 from bot.services.review import ReviewDesk
@@ -122,6 +123,7 @@ class App:
             playbooks,
             rescore=rescoring_by(self.scorer),
             index=self.knowledge.index,
+            preview=previewing(self.database, self.clock, self.settings, self.knowledge),
         )
 
     @cached_property

@@ -7,7 +7,7 @@ after a crash or by a second scheduler, proposes nothing twice: every step has a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -70,6 +70,8 @@ class Planner:
         others is all there is.
     index : callable, optional
         Gives the knowledge base from which articles are attached.
+    preview : callable, optional
+        Gives it to a dry run, if `index` may write (it imports articles at its first use).
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Planner:
         *,
         rescore: Rescore | None = None,
         index: Callable[[], KnowledgeIndex] | None = None,
+        preview: Callable[[], KnowledgeIndex] | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -89,7 +92,9 @@ class Planner:
         self._playbooks = playbooks
         self._rescore = rescore
         self._kinds = sorted({playbook.audience.prediction.kind for playbook in playbooks.all})
-        self._drafter = Drafter(settings, catalogue, index)
+        self._catalogue = catalogue
+        self._index = index
+        self._preview = preview or index
         self._ruler = Ruler(settings)
         cool_downs = [playbook.cool_down for playbook in playbooks.all]
         self._reader = AudienceReader(settings, max(cool_downs, default=timedelta(0)))
@@ -118,8 +123,9 @@ class Planner:
         suggested = [(one, ruling) for one, ruling in rulings if ruling.decision is PlanDecision.SUGGEST]
         refused = [(one, ruling) for one, ruling in rulings if ruling.decision is not PlanDecision.SUGGEST]
         lines: list[PlanLine] = []
+        drafter = Drafter(self._settings, self._catalogue, self._preview if dry_run else self._index)
         for batch in _batches(suggested, SUGGESTIONS_A_TIME):
-            drafted = [(one, *self._draft(one, ruling, names)) for one, ruling in batch]
+            drafted = [(one, *_draft(drafter, one, ruling, names)) for one, ruling in batch]
             lines += [line_of(*each) for each in drafted] if dry_run else self._store(drafted, now, today)
         for refusals in _batches(refused, REFUSALS_A_TIME):
             if not dry_run:
@@ -234,14 +240,6 @@ class Planner:
         return names
 
     # --- Writing -------------------------------------------------------------------------------------
-
-    def _draft(self, one: Considered, ruling: Ruling, names: dict[int, str]) -> tuple[Ruling, Drafted | None]:
-        try:
-            return ruling, self._drafter.draft(one, names.get(one.order.id) if one.order is not None else None)
-        except TemplateError as error:
-            log.warning("draft_failed", customer=one.customer.id, playbook=one.playbook.id, problem=str(error))
-            reason = policy.Reason.MISSING_FACT.value
-            return Ruling(decision=PlanDecision.REFUSE, reason=reason, draws=ruling.draws), None
 
     def _store(
         self, drafted: Sequence[tuple[Considered, Ruling, Drafted | None]], now: datetime, today: str
@@ -362,6 +360,17 @@ class Planner:
             "until": ruling.until,
             "not_before": ruling.not_before,
         }
+
+
+def _draft(
+    drafter: Drafter, one: Considered, ruling: Ruling, names: Mapping[int, str]
+) -> tuple[Ruling, Drafted | None]:
+    try:
+        return ruling, drafter.draft(one, names.get(one.order.id) if one.order is not None else None)
+    except TemplateError as error:
+        log.warning("draft_failed", customer=one.customer.id, playbook=one.playbook.id, problem=str(error))
+        reason = policy.Reason.MISSING_FACT.value
+        return Ruling(decision=PlanDecision.REFUSE, reason=reason, draws=ruling.draws), None
 
 
 def _batches(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,15 @@ CONFIG = """\
 shop: {name: Kettle & Co, timezone: Europe/Berlin}
 email: {enabled: true, outbox: outbox}
 experiments: {holdout_share: 0.0}
+knowledge: {dir: articles}
+"""
+ARTICLE = """\
+---
+id: late
+title: Late parcels
+questions: [my parcel is late, when will it arrive]
+---
+Parcels may take two days longer.
 """
 CUSTOMERS = "customer_id,email,name,timezone\nc1,maria@mail.example,Maria Santos,Europe/Berlin\nc2,,Jo Ito,Asia/Tokyo\n"
 ORDERS = (
@@ -31,6 +42,8 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.setenv("AFTERCARE_NOW", "2026-03-10T12:00:00Z")
     monkeypatch.setenv("AFTERCARE_SECRET_KEY", "a long random text for tests only")
     Path("config.yaml").write_text(CONFIG)
+    Path("articles").mkdir()
+    Path("articles/late.md").write_text(ARTICLE)
     shop = Path("shop")
     shop.mkdir()
     for name, text in (("customers", CUSTOMERS), ("orders", ORDERS), ("touchpoints", TOUCHPOINTS)):
@@ -45,9 +58,17 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     return call
 
 
+def contents() -> list[str]:
+    """Every row of the database, as SQL."""
+    with closing(sqlite3.connect("aftercare.db")) as connection:
+        return list(connection.iterdump())
+
+
 def test_from_plan_to_decision_on_the_command_line(cli: Cli) -> None:
+    before = contents()
     status, dry = cli("plan", "--dry-run", "--json")
     assert status == 0
+    assert contents() == before
     by_customer = {line["customer_id"]: line for line in dry if line["playbook"] == "delivery_at_risk"}
     assert (by_customer["c1"]["decision"], by_customer["c1"]["order_id"]) == ("suggest", "o1")
     assert (by_customer["c2"]["decision"], by_customer["c2"]["reason"]) == ("refuse", "no_address")
@@ -61,8 +82,6 @@ def test_from_plan_to_decision_on_the_command_line(cli: Cli) -> None:
         "reason",
         "until",
     }
-    assert cli("outreach", "list", "--json") == (0, [])  # looking wrote nothing
-
     status, real = cli("plan", "--json")
     assert status == 0
     assert [(line["customer_id"], line["decision"]) for line in real] == [
@@ -75,6 +94,9 @@ def test_from_plan_to_decision_on_the_command_line(cli: Cli) -> None:
     }  # fmt: skip
     assert (card["state"], card["customer_id"], card["arm"], card["deliveries"]) == ("suggested", "c1", "treatment", [])
     assert card["draft"].startswith("Hello Maria")
+    assert "two days longer" in card["draft"]
+    assert (card["article"], by_customer["c1"]["article"]) == ("late", "late")
+    assert card["draft"] == by_customer["c1"]["draft"]
 
     number = str(card["id"])
     status, (approved,) = cli("outreach", "approve", number, "--as", "ana", "--json")
