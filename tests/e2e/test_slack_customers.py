@@ -114,7 +114,7 @@ def test_a_handed_over_customer_is_answered_by_an_agent_and_given_back(world: Sl
     (reply,) = until(lambda: answers(world), "reply to the customer")
     assert shown_text(reply) == "Here I am, Maria."
     until(lambda: len(thread(world, card["ts"])) == 1, "reply in the thread")
-    assert f"<@{ADA}>" in thread(world, card["ts"])[0]
+    assert "Ada Agent* to the customer" in thread(world, card["ts"])[0]
     until(lambda: f"<@{ADA}> has it" in shown_text(world.card("handoff")), "owner on the card")
 
     world.slack.say(MARIA.id, "Thank you!")

@@ -15,6 +15,7 @@ from bot.clock import ManualClock
 from bot.decide.lifecycle import OutreachState
 from bot.settings import Database as DatabaseSettings
 from bot.store.outreach import list_outreach
+from bot.store.shop import link_slack_user
 from bot.wiring import App
 from tests.integration.shop_rows import propose
 from tests.peers.local_slack import REVIEW_CHANNEL, TEAM, LocalSlack, shown_text, until
@@ -47,7 +48,7 @@ def app(peer: LocalSlack, tmp_path: Path, sqlite_url: str) -> Iterator[App]:
 def suggest(app: App) -> int:
     proposed = propose(app.database, app.clock.now(), channel="slack")
     with app.database.write() as connection:
-        connection.exec_driver_sql(f"UPDATE customers SET slack_user_id = '{MARIA.id}', slack_team_id = '{TEAM}'")
+        link_slack_user(connection, proposed.customer_id, TEAM, MARIA.id)
     app.tick()
     return proposed.id
 

@@ -72,6 +72,7 @@ def card_of(one: Outreach, **facts: Any) -> CardView:
         "outreach_id": 7, "customer_key": "c1", "customer_name": "Maria Santos", "customer_timezone": "Europe/Berlin",
         "order_key": "o-1", "prediction_kind": "issue", "horizon_days": 45, "article_id": "a", "article_version": 2,
         "article_title": "Late parcels",
+        "arm": "secret-arm",
     }  # fmt: skip
     return build_card(one, CardFacts(**{**values, **facts}), BERLIN)
 
@@ -110,6 +111,7 @@ def test_every_card_is_valid_and_mentions_nobody(
     rendered = outreach_card(view, ROSTER, NOW, 30, ("shop.example",))
     check_message(rendered.text, rendered.blocks)
     assert set(mentions([rendered.text, rendered.blocks])) <= {"<@U0ADA"}
+    assert "secret-arm" not in str((rendered, modals.why(view)))
     for modal in (
         modals.edit(view),
         modals.reject(view, Review().reject_reasons),

@@ -13,7 +13,7 @@ from typing import Any
 
 from bot.channels.slack.identity import Roster
 from bot.channels.slack.payloads import ActionId
-from bot.channels.slack.text import SECTION_LIMIT, cut, escape, one_line, quoted, to_mrkdwn
+from bot.channels.slack.text import SECTION_LIMIT, cut, escape, one_line, quoted, to_mrkdwn, width
 from bot.decide.lifecycle import DECIDABLE, OutreachState
 from bot.services.cards import CardView
 from bot.store.outreach import Outreach
@@ -139,22 +139,24 @@ def _draft(view: CardView, hosts: Collection[str]) -> list[Block]:
     subject = cut(escape(one_line(view.outreach.subject)), 200)
     title = f"*Draft* · subject: {subject}" if view.channel == "email" and subject else "*Draft*"
     quote = quoted(to_mrkdwn(view.draft, hosts)) or ["> _(empty)_"]
-    if len(title) + len(quote[0]) < SECTION_LIMIT:
+    if width(title) + width(quote[0]) < SECTION_LIMIT:
         return [section(f"{title}\n{quote[0]}"), *map(section, quote[1:])]
     return [section(title), *map(section, quote)]
 
 
 def _facts(view: CardView, roster: Roster) -> Block:
     who = cut(escape(one_line(view.customer_first_name)), NAME_LIMIT) or "the customer"
-    facts = [
-        f"To *{who}* by {escape(view.recipient_label)}",
-        f"Would leave {escape(view.local_send_time)}, their time",
+    lines = [
+        f"To *{who}* by {escape(view.recipient_label)}  ·  would leave {escape(view.local_send_time)}, their time",
         f"This card expires {local_time(view.expires_at, roster)}",
     ]
     if view.article is not None:
         title = cut(escape(one_line(view.article.title)), 120)
-        facts.insert(0, f"Cites “{title}” ({cut(escape(view.article.id), NAME_LIMIT)}, version {view.article.version})")
-    return context("  ·  ".join(facts))
+        article = cut(escape(one_line(view.article.id)), NAME_LIMIT)
+        lines[1] = (
+            f"Cites “{title}” ({article}, version {view.article.version})  ·  {lines[1][:1].lower()}{lines[1][1:]}"
+        )
+    return context("\n".join(lines))
 
 
 def _decide(present: Outreach) -> Block:
@@ -182,7 +184,7 @@ def _outcome(view: CardView, roster: Roster) -> str:
         _S.APPROVED: "✅", _S.SENDING: "📤", _S.SENT: "📨", _S.REPLIED: "💬", _S.REJECTED: "🚫", _S.SNOOZED: "💤",
         _S.FAILED: "⚠️", _S.UNCERTAIN: "❔", _S.EXPIRED: "⌛",
     }  # fmt: skip
-    line = f"{marks.get(view.outreach.state, '•')} *{roster.named(view.status_line or str(view.outreach.state))}*"
+    line = f"{marks.get(view.outreach.state, '•')} {roster.named(view.status_line or str(view.outreach.state))}"
     if view.outreach.state == _S.FAILED and view.outreach.refusal:
         line += f"\n{roster.named(one_line(view.outreach.refusal))}"
     return cut(line, SECTION_LIMIT)

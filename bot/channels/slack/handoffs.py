@@ -79,7 +79,8 @@ def thread_line(facts: HandoffFacts, words: Words, roster: Roster) -> str:
 
 def _said(words: Words, who: str, roster: Roster) -> str:
     speakers = {Author.CUSTOMER: f"👤 *{escape(who)}*", Author.BOT: "🤖 *Aftercare*"}
-    by = roster.named(words.author_id) if words.author_id else "an agent"
+    # By name, not as a mention: nobody needs to be called for their own words.
+    by = escape(roster.plainly(words.author_id)) if words.author_id else "an agent"
     speaker = speakers.get(words.author, f"🎧 *{by}* to the customer")
     parts = quoted(escape(words.text), SECTION_LIMIT - 300, most=1) or ["> _(no text)_"]
     return f"{speaker}\n{parts[0]}"

@@ -1,0 +1,120 @@
+"""Takes the pictures of the documentation: `python -m docs.pictures.take [FOLDER]`.
+
+It needs local-slack (`npm ci` in tests/peers/slack) and Chromium. Everything shown is what the product posts; the shop and its
+people are invented.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from bot.clock import ManualClock
+from bot.store import migrations
+from bot.store.database import open_database
+from bot.store.shop import link_slack_user
+from docs.pictures.browser import page
+from tests.integration.shop_rows import insert, propose
+from tests.peers.local_slack import TEAM, LocalSlack
+from tests.slack_world import ADA, MARIA, SlackWorld, slack_world, start_peer
+
+NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
+LARGEST = 200_000
+DRAFT = """Hi Maria,
+
+your order o-1042 should have reached you on Friday, and the carrier has not scanned it since Thursday. I am sorry about the wait.
+
+You need not do anything: if it has not arrived by **Thursday**, we send it again at no cost. If you would rather have your money back, just reply here and a colleague takes care of it.
+
+Your Tidewater team"""
+REASONS = [
+    {"feature": "late_days", "text": "The parcel is four days later than promised.", "effect": 0.31},
+    {"feature": "carrier_silence", "text": "The carrier has not scanned it for five days.", "effect": 0.17},
+    {"feature": "first_order", "text": "It is her first order with you.", "effect": 0.06},
+]
+
+
+def main(folder: Path) -> None:
+    """Take every picture into a folder."""
+    with product() as world:
+        with world.database.write() as connection:
+            article = insert(connection, "articles", external_id="late-parcel", active=True)
+            version = insert(
+                connection,
+                "article_versions",
+                article_id=article,
+                version=3,
+                title="My parcel is late",
+                body="We send it again.",
+                questions=[],
+                tags=[],
+                locale="en",
+                products=[],
+                sha256="0",
+                recorded_at=NOON,
+            )
+        proposed = propose(
+            world.database,
+            NOON,
+            key="1042",
+            channel="slack",
+            draft=DRAFT,
+            reasons=REASONS,
+            probability=0.62,
+            article_version_id=version,
+            not_before=NOON + timedelta(minutes=40),
+            urgent=False,
+        )
+        world.connection.sync()
+        shoot(world.slack, folder / "card.png", "Why this?", height=660)
+        world.review.approve(proposed.id, 1, f"slack:{TEAM}:{ADA}")
+        world.connection.sync()
+        shoot(world.slack, folder / "approved.png", "Undo", height=540)
+        with world.database.write() as connection:
+            link_slack_user(connection, proposed.customer_id, TEAM, MARIA.id)
+        world.slack._control("reset", {})
+        world.slack.say(
+            MARIA.id, "It is still not here, and my daughter's birthday is tomorrow. Can I talk to a human?"
+        )
+        world.card("handoff")
+        shoot(world.slack, folder / "handoff.png", "Give back", height=420)
+
+
+@contextmanager
+def product() -> Iterator[SlackWorld]:
+    """Run the product's Slack side at a fresh local-slack."""
+    with tempfile.TemporaryDirectory() as scratch:
+        database = open_database(f"sqlite:///{Path(scratch) / 'pictures.db'}")
+        migrations.upgrade(database)
+        slack = start_peer(Path(scratch))
+        try:
+            with slack_world(slack, database, ManualClock(NOON)) as world:
+                yield world
+        finally:
+            slack.stop()
+            database.close()
+
+
+def shoot(slack: LocalSlack, file: Path, shows: str, *, width: int = 1100, height: int) -> None:
+    """Take one picture of the review channel once it shows some words."""
+    with page(f"{slack.base_url}/", width, height) as opened:
+        opened.wait("document.body && document.body.innerText.includes('aftercare-review')", "the review channel")
+        opened.value(
+            "[...document.querySelectorAll('*')].filter(e => e.children.length == 0 && e.textContent.trim().endsWith('aftercare-review')).pop().click()"
+        )
+        opened.wait(f"document.body.innerText.includes({json.dumps(shows)})", shows)
+        opened.value("document.activeElement && document.activeElement.blur()")
+        opened.picture(file)
+    size = file.stat().st_size
+    print(f"{file.name}: {size:,} bytes")
+    if size > LARGEST:
+        sys.exit(f"{file} is over {LARGEST:,} bytes")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent)
