@@ -120,7 +120,8 @@ class IntentClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc,unu
 
     def predict(self, texts: Sequence[str]) -> NDArray[Any]:
         """Return the likeliest intent of each text, in scope or not."""
-        return np.asarray(self.classes_[self.predict_proba(texts).argmax(axis=1)])
+        likeliest = self.predict_proba(texts).argmax(axis=1)
+        return np.asarray(self.classes_[likeliest])
 
     def scope_score(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Return how surely each text is in scope, shape (n,), between 0 and 1."""
