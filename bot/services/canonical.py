@@ -274,11 +274,10 @@ class RowReader:
                     self._mapped.theirs("value"),
                     f"of a {values['kind']} must be from {low} to {high} (found {values['value']:g})",
                 )
+        content = tuple(values.values()), json.dumps(attributes, sort_keys=True) if attributes else ""
         values["attributes"] = attributes
-        kept = json.dumps(attributes, sort_keys=True) if attributes else ""
-        content = tuple(str(value) if type(value) is datetime else value for value in values.values())
         key = (values["order_id"], values["line_no"]) if self.entity is Entity.ORDER_LINES else values[self._names[0]]
-        return IncomingRow(line=line, key=key, values=values, fingerprint=fingerprint((*content[:-1], kept)))
+        return IncomingRow(line=line, key=key, values=values, fingerprint=fingerprint(content))
 
 
 def header_problems(entity: Entity, mapped: FileMap, header: Sequence[str]) -> list[str]:

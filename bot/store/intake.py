@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from bot.store.bulk import insert_rows
 from bot.store.consent import CHECK_INS, ERASED, is_suppressed, record_consent
 from bot.store.enums import Entity
 from bot.store.tables import metadata
@@ -92,7 +93,7 @@ def land(
             changed.append((found.id, values))
     table = metadata.tables[entity]
     if fresh:
-        connection.execute(sa.insert(table), fresh)
+        insert_rows(connection, table, fresh)
         landed.new = len(fresh)
     if changed:
         _supersede(connection, table, changed, now)

@@ -1,0 +1,33 @@
+"""Inserting many rows at once, as quickly as the engine takes them.
+
+SQLite runs in our own process, so that what SQLAlchemy does per row is most of the time there: values are
+brought to the driver's form a column at a time, by the types of the table as always. PostgreSQL gains nothing by that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+__all__ = ["insert_rows"]
+
+
+def insert_rows(connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows that all name the same columns."""
+    if connection.dialect.name != "sqlite":
+        connection.execute(sa.insert(table), rows)
+        return
+    names = list(rows[0])
+    columns = [_for_driver(connection.dialect, table.c[name], rows) for name in names]
+    marks = ", ".join("?" * len(names))
+    statement = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({marks})"  # noqa: S608 - names of our own tables
+    connection.exec_driver_sql(statement, list(zip(*columns, strict=True)))
+
+
+def _for_driver(dialect: sa.Dialect, column: sa.Column[Any], rows: Sequence[Mapping[str, Any]]) -> list[Any]:
+    name = column.name
+    convert = column.type.dialect_impl(dialect).bind_processor(dialect)
+    return [row[name] for row in rows] if convert is None else [convert(row[name]) for row in rows]
