@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 from threading import Barrier
 from typing import Any
 
@@ -326,3 +327,19 @@ def test_nothing_posted_unfurls_and_everything_has_a_fallback(world: SlackWorld)
     assert (call["unfurl_links"], call["unfurl_media"]) == (False, False)
     assert call["text"]
     assert call["metadata"]["event_payload"]["key"] == call["blocks"][0]["block_id"]
+
+
+def test_health_turns_red_when_slack_goes_away_and_a_sync_does_not_crash(
+    tmp_path: Path, sqlite_database: Database, clock: ManualClock
+) -> None:
+    short_lived = start_peer(tmp_path / "slack")
+    try:
+        with slack_world(short_lived, sqlite_database, clock) as world:
+            assert world.connection.connected()
+            short_lived.stop()
+            until(lambda: not world.connection.connected(), "red health")
+            propose(world.database, world.clock.now())
+            assert world.connection.sync() == 0
+    finally:
+        if short_lived.process.poll() is None:
+            short_lived.stop()

@@ -221,8 +221,4 @@ def build_bolt(intake: Intake, api: SlackApi, executor: Executor, signing_secret
         ack()
         intake.work(submission)
 
-    @app.command(_ANY)
-    def on_command(ack: Ack) -> None:
-        ack(response_type="ephemeral", text="Cards and hand-overs are in the review channel. Commands come later.")
-
     return app
