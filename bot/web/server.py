@@ -68,8 +68,12 @@ class WebServer:
             time.sleep(0.005)
         return self.url
 
+    def begin_stop(self) -> None:
+        """Take no more requests; those under way may finish."""
+        self._server.should_exit = True
+
     def stop(self) -> None:
         """Finish requests under way, then close."""
-        self._server.should_exit = True
+        self.begin_stop()
         if self._thread is not None:
             self._thread.join(DRAIN_SECONDS + 2)
