@@ -115,9 +115,10 @@ def train_again(stage: Stage) -> list[TrainingReport]:
     for report in reports:
         verdict = "the new one takes over" if report.promoted else "the old one stays"
         narrator.say(
-            f"{report.kind} at the moment {report.moment}: old {report.previous}, new {report.name}"
-            f" (learned from {report.rows} orders, ROC-AUC {_auc(report)} on later ones).",
-            f"  The gate: {report.reason}; {verdict}.",
+            f"{report.kind} at the moment {report.moment}: old {report.previous}, new {report.name}",
+            f"    learned from {report.rows} orders; ROC-AUC on later ones {_auc(report)}",
+            f"    the gate: {report.reason}",
+            f"    so {verdict}",
         )
     narrator.expect(
         all(report.previous is not None for report in reports), "each new model was compared with the old one before it"
@@ -130,7 +131,7 @@ def _training_row(report: TrainingReport) -> tuple[str, ...]:
         report.name,
         f"{report.kind}, {report.moment}",
         report.stage,
-        f"{report.rows} ({report.positives / max(report.rows, 1):.0%} positive)",
+        f"{report.rows} {'orders' if report.kind == 'issue' else 'customers'}",
         _auc(report),
         "champion" if report.promoted else "kept out",
     )

@@ -14,6 +14,7 @@ from bot.decide.lifecycle import OutreachState
 from bot.demo.mailbox import Mailbox
 from bot.demo.narration import Narrator
 from bot.demo.surface import Surface
+from bot.demo.terminal import shortened
 from bot.services.cards import CardView
 from bot.services.delivery import Deliverer, DeliveryReport
 from bot.services.review import ReviewDesk
@@ -39,15 +40,12 @@ def choose(cards: Sequence[CardView]) -> Decided:
     """Take one card to approve (by Slack where that is possible), one to edit (by mail) and one to reject."""
     rest = list(cards)
 
-    def take(*wishes: str) -> CardView:
-        for wish in wishes:
-            for card in rest:
-                if card.channel == wish:
-                    rest.remove(card)
-                    return card
-        return rest.pop(0)
+    def take(channel: str) -> CardView:
+        found = next((card for card in rest if card.channel == channel), rest[0])
+        rest.remove(found)
+        return found
 
-    return Decided(approved=take("slack"), edited=take("email"), rejected=take())
+    return Decided(approved=take("slack"), edited=take("email"), rejected=rest[0])
 
 
 def decide_three(cards: Sequence[CardView], surface: Surface, narrator: Narrator) -> Decided:
@@ -57,20 +55,21 @@ def decide_three(cards: Sequence[CardView], surface: Surface, narrator: Narrator
     surface.show(chosen.approved)
     seen = surface.approve(chosen.approved)
     narrator.say("She clicks Approve. The buttons vanish, and the card says:")
-    narrator.quote("review channel", _last_line(seen.text))
+    narrator.quote("the card", seen.text)
     narrator.expect("Approved" in seen.text, "the card names who approved and when it leaves")
 
     narrator.say("The next one she wants to word herself:")
-    surface.show(chosen.edited)
+    surface.show(chosen.edited, brief=True)
     seen = surface.edit(chosen.edited, f"{chosen.edited.draft.rstrip()}\n\n{EDIT_LINE}")
     narrator.say("She clicks Edit, finds the draft in the modal, adds a line, and submits:")
-    narrator.quote("review channel", seen.text)
+    narrator.quote("the card", seen.text)
     narrator.expect("Approved" in seen.text, "an edited text is approved with its new words")
 
     narrator.say("The third is not needed:")
-    surface.show(chosen.rejected)
+    surface.show(chosen.rejected, brief=True)
     seen = surface.reject(chosen.rejected, REJECT_REASON)
     narrator.say(f"She chooses Reject… and the reason {REJECT_REASON!r}; reasons are labels to learn from.")
+    narrator.quote("the card", seen.text)
     narrator.expect("Rejected" in seen.text, "the card says who rejected it")
     return chosen
 
@@ -102,7 +101,7 @@ def deliver_three(
             len(got) == 1, f"the {what} check-in reached {card.customer_first_name} once ({card.recipient_label})"
         )
         for message in got:
-            narrator.quote(f"{card.customer_first_name} reads ({message.where})", message.text)
+            narrator.quote(f"{card.customer_first_name} reads ({message.where})", shortened(message.text, last=1))
     none = decided.rejected
     narrator.expect(
         not mailbox.of(f"outreach:{none.outreach.id}", none.channel, none.outreach.customer_id),
@@ -124,7 +123,3 @@ def work_through_queue(review: ReviewDesk, database: Database, surface: Surface,
         waiting = list_outreach(connection, {OutreachState.SUGGESTED})
     narrator.expect(not waiting, "the queue is empty")
     return approved
-
-
-def _last_line(text: str) -> str:
-    return text.strip().splitlines()[-1] if text.strip() else ""

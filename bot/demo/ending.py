@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from bot.clock import ManualClock
 from bot.decide.lifecycle import OutreachState
+from bot.decide.playbook import Goal
 from bot.demo.beginning import import_folder, train_again
 from bot.demo.stage import Stage
 from bot.demo.timeline import Contacts
@@ -54,16 +55,17 @@ def _measure(stage: Stage, lines: Sequence[PlanLine]) -> None:
     narrator = stage.narrator
     narrator.step("Lift: did writing help?")
     lifts = Insight(stage.app.database, stage.app.clock, stage.app.settings).lift()
-    narrator.say("aftercare report lift (share with a problem, drawn to be contacted against held out):")
+    narrator.say("aftercare report lift, which compares those drawn to be contacted with those held out:")
     for lift in lifts:
-        narrator.say(f"  {lift.playbook}: {lift.text}")
+        narrator.say(f"  {lift.playbook}:", f"    {lift.text}")
+    for playbook in stage.app.playbooks.all:
+        if playbook.goal is Goal.KEEP_CUSTOMER:
+            days = stage.app.settings.predictors.churn.horizon_days
+            narrator.say(f"  {playbook.id}:", f"    not yet: whether a customer came back is seen after {days} days")
     narrator.expect(any(lift.effect.treated.n and lift.effect.holdout.n for lift in lifts), "both arms were compared")
     measured = next((lift for lift in lifts if lift.playbook == PLANTED), None)
     if measured is not None:
         _hold_against_truth(stage, lines, measured)
-    undue = sorted({line.playbook for line in lines} - {lift.playbook for lift in lifts})
-    for playbook in undue:
-        narrator.say(f"  {playbook}: not yet; its outcome is seen after {_horizon(stage)} days.")
 
 
 def _hold_against_truth(stage: Stage, lines: Sequence[PlanLine], measured: Lift) -> None:
@@ -89,7 +91,3 @@ def _hold_against_truth(stage: Stage, lines: Sequence[PlanLine], measured: Lift)
         f"writes, {truth.contacted:.0%} if somebody does. With {measured.sent_share:.0%} of the drawn ones reached that is",
         f"{expected * 100:+.1f} points; the interval [{effect.low * 100:+.1f}, {effect.high * 100:+.1f}] {'holds' if inside else 'misses'} it.",
     )
-
-
-def _horizon(stage: Stage) -> int:
-    return stage.app.settings.predictors.churn.horizon_days

@@ -230,7 +230,14 @@ def shown_text(message: dict[str, Any]) -> str:
                 walk(value)
 
     walk(message.get("blocks") or [])
-    return "\n".join(texts) or str(message.get("text", ""))
+    return as_read("\n".join(texts) or str(message.get("text", "")))
+
+
+def as_read(text: str) -> str:
+    """Return a text as Slack's page shows it: people by name, `&amp;` as what it stands for."""
+    for agent in AGENTS:
+        text = text.replace(f"<@{agent.id}>", f"@{agent.name}")
+    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
 
 def _workspace(people: Sequence[Person], agents: Sequence[Person]) -> dict[str, Any]:

@@ -142,10 +142,10 @@ def _purchaser(story: Story, number: int, generator: Generator) -> tuple[Purchas
     first_at = _by_day(story.now - timedelta(days=days_ago), generator)
     times = [(first_at, "")]
     # Each customer has a pace of their own and may leave after any order, so that leaving can be foreseen.
-    pace = float(generator.gamma(2.0, 28.0)) + 8.0
-    leaves = float(generator.beta(1.2, 1.4))
+    pace = float(generator.gamma(3.0, 8.0)) + 4.0
+    leaves = float(generator.beta(1.0, 4.0))
     while generator.random() > leaves:
-        following = times[-1][0] + timedelta(days=float(generator.exponential(pace)) + 2.0)
+        following = times[-1][0] + timedelta(days=float(generator.gamma(2.0, pace / 2.0)) + 1.0)
         if following >= story.end:
             break
         times.append((_by_day(following, generator), ""))
@@ -334,14 +334,15 @@ def _with_slack(
     story: Story, purchasers: list[Purchaser], purchases: list[Purchase], generator: Generator
 ) -> tuple[Purchaser, ...]:
     """Give a few of the customers whose parcels are on their way, or have just come, a place in the shop's Slack."""
-    waiting = [p for p in purchases if p.placed_at <= story.now and not p.only and _still_open(story, p)]
-    order = generator.permutation(len(waiting))
+    open_now = [p for p in purchases if p.placed_at <= story.now and not p.only and _still_open(story, p)]
+    late = [p.customer_id for p in open_now if p.late]
+    arrived = [p.customer_id for p in open_now if not p.late]
     chosen: dict[str, str] = {}
-    for index in order:
-        if len(chosen) == story.slack_customers:
-            break
-        customer = waiting[int(index)].customer_id
-        chosen.setdefault(customer, f"U0{customer}")
+    # Two of three wait for a late parcel: those are the ones the plan will want to write to.
+    for customers, limit in ((late, 2 * story.slack_customers // 3), (arrived, story.slack_customers)):
+        for index in generator.permutation(len(customers)):
+            if len(chosen) < limit:
+                chosen.setdefault(customers[int(index)], f"U0{customers[int(index)]}")
     return tuple(replace(purchaser, slack_user_id=chosen.get(purchaser.id)) for purchaser in purchasers)
 
 

@@ -23,7 +23,7 @@ from bot.running import Running
 __all__ = ["DemoOptions", "run_demo"]
 
 # Half of all customers are held out on the tour: the effect of one day's check-ins is to be seen.
-TOUR_HOLDOUT, TOUR_CAPACITY = 0.5, 400
+TOUR_HOLDOUT, TOUR_CAPACITY = 0.5, 250
 # A newcomer looks at a dozen cards, not at hundreds.
 TRY_HOLDOUT, TRY_CAPACITY = 0.2, 12
 CARDS_IN_TERMINAL = 3
@@ -82,7 +82,7 @@ def _leave_running(stage: Stage) -> int:
     narrator.step("Your turn")
     if stage.slack is None:
         for card in app.review.cards(app.review.queue(CARDS_IN_TERMINAL)):
-            narrator.show(draw_card(card, buttons=False))
+            narrator.show(draw_card(card))
         _say_what_to_type(stage)
         return 0 if narrator.close() else 1
     running = Running(app)

@@ -226,7 +226,7 @@ class Story:
     now : datetime
         The instant at which the demo begins; the files of the present hold nothing recorded later.
     customers : int
-        Purchasers over the whole span; the orders follow from them (about 1.5 each).
+        Purchasers over the whole span; the orders follow from them (about 3.5 each).
     sale_share, sale_days : float, (int, int)
         The share of the purchasers whom a sale of Milanese goods brought, and between how many days before `now`.
     late_chance, late_chance_elsewhere : float
@@ -246,8 +246,8 @@ class Story:
     now: datetime = datetime(2026, 3, 10, 9, 30, tzinfo=UTC)
     days: int = 275
     future_days: int = 15
-    customers: int = 2800
-    sale_share: float = 0.16
+    customers: int = 1300
+    sale_share: float = 0.28
     sale_days: tuple[float, float] = (9.0, 4.5)
     sale_goods: float = 0.75
     promise_days: int = 6

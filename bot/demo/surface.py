@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from bot.decide.lifecycle import OutreachState
-from bot.demo.local_slack import AGENTS, TEAM, LocalSlack, shown_text, until
+from bot.demo.local_slack import AGENTS, TEAM, LocalSlack, as_read, shown_text, until
 from bot.demo.narration import Narrator
 from bot.demo.terminal import draw_card
 from bot.errors import ChannelError
@@ -38,7 +38,7 @@ class Surface(Protocol):
     actor: str
     label: str
 
-    def show(self, card: CardView) -> None:
+    def show(self, card: CardView, *, brief: bool = False) -> None:
         """Show a card as the agent sees it."""
 
     def approve(self, card: CardView) -> Seen:
@@ -64,8 +64,8 @@ class TerminalSurface:
         self._review = review
         self._narrator = narrator
 
-    def show(self, card: CardView) -> None:
-        self._narrator.show(draw_card(card))
+    def show(self, card: CardView, *, brief: bool = False) -> None:
+        self._narrator.show(draw_card(card, brief=brief))
 
     def approve(self, card: CardView) -> Seen:
         return self._seen(self._review.approve(card.outreach.id, card.outreach.version, self.actor))
@@ -95,9 +95,9 @@ class SlackSurface:
         self._narrator = narrator
         self.actor = f"slack:{TEAM}:{AGENT.id}"
 
-    def show(self, card: CardView) -> None:
+    def show(self, card: CardView, *, brief: bool = False) -> None:
         self._posted(card.outreach.id)  # it is there, or this is an error
-        self._narrator.show(draw_card(card))
+        self._narrator.show(draw_card(card, brief=brief))
 
     def approve(self, card: CardView) -> Seen:
         self._slack.click(AGENT.id, self._posted(card.outreach.id), "outreach_approve")
@@ -128,7 +128,7 @@ class SlackSurface:
         return self._redrawn(card, OutreachState.REJECTED)
 
     def status(self, card: CardView) -> str:
-        return shown_text(self._posted(card.outreach.id))
+        return _status_of(self._posted(card.outreach.id))
 
     def _posted(self, outreach_id: int) -> dict[str, Any]:
         with self._database.read() as connection:
@@ -147,6 +147,19 @@ class SlackSurface:
             stands = self._review.card(card.outreach.id)
             if stands.outreach.state != state or "outreach_edit" in str(message.get("blocks")):
                 return None
-            return shown_text(message)
+            return _status_of(message)
 
         return Seen(text=until(decided, f"card of check-in {card.outreach.id} that says {state}"))
+
+
+def _status_of(message: dict[str, Any]) -> str:
+    """Return what a decided card says: its last paragraph of text, with the buttons that are left."""
+    sections = [block["text"]["text"] for block in message.get("blocks") or [] if block.get("type") == "section"]
+    buttons = [
+        f"[{element['text']['text']}]"
+        for block in message.get("blocks") or []
+        if block.get("type") == "actions"
+        for element in block["elements"]
+        if isinstance(element.get("text"), dict)
+    ]
+    return as_read("\n".join([*sections[-1:], *buttons])) or shown_text(message)

@@ -17,8 +17,14 @@ WIDTH = 96
 _COLOURS = {"high": "red", "medium": "yellow", "low": "green"}
 
 
-def draw_card(card: CardView, *, buttons: bool = True) -> Panel:
-    """Return a card as a panel; the buttons only where it still waits for a decision."""
+def draw_card(card: CardView, *, brief: bool = False) -> Panel:
+    """Return a card as a panel, its buttons only where it still waits for a decision.
+
+    Parameters
+    ----------
+    brief : bool
+        Show only the first lines of the draft.
+    """
     colour = _COLOURS.get(card.band, "cyan")
     who = escape(card.customer_first_name or card.customer_key)
     order = f" · order {escape(card.order_key)}" if card.order_key else ""
@@ -32,7 +38,8 @@ def draw_card(card: CardView, *, buttons: bool = True) -> Panel:
     for reason in card.reasons:
         effect = f" [dim]({reason.effect:+.0%})[/dim]" if reason.effect is not None else ""
         parts.append(Text.from_markup(f"• {escape(reason.text)}{effect}"))
-    parts.append(Panel(escape(card.draft.strip()), box=box.SQUARE, border_style="dim"))
+    draft = shortened(card.draft) if brief else card.draft.strip()
+    parts.append(Panel(escape(draft), box=box.SQUARE, border_style="dim"))
     if card.article is not None:
         parts.append(
             Text.from_markup(f"[dim]Cites {escape(card.article.title)} (version {card.article.version})[/dim]")
@@ -45,8 +52,16 @@ def draw_card(card: CardView, *, buttons: bool = True) -> Panel:
     )
     if card.status_line:
         parts.append(Text.from_markup(f"[bold]{escape(card.status_line)}[/bold]"))
-    elif buttons:
+    else:
         keys = " ".join(f"[reverse] {label} [/reverse]" for label in ("Approve", "Edit", "Snooze", "…"))
         parts.append(Text.from_markup(keys))
     heading = f"{who}{order} · check-in {card.outreach.id}"
     return Panel(Group(*parts), title=heading, title_align="left", border_style=colour, box=box.ROUNDED, width=WIDTH)
+
+
+def shortened(text: str, *, first: int = 2, last: int = 0) -> str:
+    """Return the first and last paragraphs of a text, with a mark where something is left out."""
+    paragraphs = text.strip().split("\n\n")
+    if len(paragraphs) <= first + last + 1:
+        return text.strip()
+    return "\n\n".join([*paragraphs[:first], "[…]", *paragraphs[len(paragraphs) - last :]])
