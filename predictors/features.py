@@ -10,7 +10,7 @@ from __future__ import annotations
 import polars as pl
 
 from predictors.histories import history_events, join_histories
-from predictors.moments import Moment
+from predictors.moments import Moment, end_of_day
 from predictors.snapshot import Snapshot
 
 # Columns of the feature frame that name the subject and are no features.
@@ -37,9 +37,9 @@ def issue_features(snapshot: Snapshot, moments: pl.DataFrame, subjects: pl.DataF
         `IDENTITY` and the features, all numbers but `payment_type`; rows sorted by moment and order.
         Subjects whose order was not on record at its moment are left out.
     """
-    everyone = describe(snapshot, moments.select("order_id", "promised_end", moment="placed_moment"))
+    everyone = describe(snapshot, moments.select("order_id", moment="placed_moment"))
     events = history_events(snapshot, everyone, moments)
-    described = describe(snapshot, subjects.select("order_id", "promised_end", "moment"))
+    described = describe(snapshot, subjects.select("order_id", "moment"))
     rows = join_histories(described, events)
     columns = [*IDENTITY, *_order_columns(moment), *[c for c in rows.columns if c not in described.columns]]
     rows = rows.with_columns(_order_features()).with_columns(_against_history())
@@ -53,13 +53,17 @@ def describe(snapshot: Snapshot, subjects: pl.DataFrame) -> pl.DataFrame:
     ----------
     snapshot : Snapshot
     subjects : polars.DataFrame
-        order_id, promised_end, moment.
+        order_id, moment.
     """
     rows = _valid(
         subjects,
-        snapshot.orders.select("order_id", "customer_id", "placed_at", "total", "recorded_at", "superseded_at"),
+        snapshot.orders.select(
+            "order_id", "customer_id", "placed_at", "promised_at", "total", "recorded_at", "superseded_at"
+        ),
         "order_id",
     )
+    # The promise as it stood at the moment: a shop may have changed it since.
+    rows = rows.with_columns(promised_end=end_of_day("promised_at", snapshot.timezone))
     customers = snapshot.customers.select(
         "customer_id",
         customer_region=pl.coalesce("region", "country"),

@@ -98,7 +98,7 @@ class FrameEncoder(TransformerMixin, BaseEstimator):
                 if not (frame.schema[name].is_numeric() or frame.schema[name] in (pl.Boolean, pl.Null)):
                     raise FeatureMismatchError(f"{name} held numbers in training and holds {frame.schema[name]} now")
                 columns.append(pl.col(name).cast(pl.Float64).fill_null(float("nan")))
-        matrix: Array = frame.select(columns).to_numpy().astype(np.float64, copy=False)
+        matrix: Array = np.array(frame.select(columns).to_numpy(), dtype=np.float64)
         if np.isinf(matrix).any():
             column = self.feature_names_[int(np.argwhere(np.isinf(matrix))[0, 1])]
             raise FrameError(f"{column} holds an infinite value; leave it empty where it is unknown")

@@ -45,7 +45,9 @@ def history_events(snapshot: Snapshot, described: pl.DataFrame, moments: pl.Data
     moments : polars.DataFrame
         From `predictors.moments.order_moments`.
     """
-    base = moments.join(described.select("order_id", *KEYS), on=["order_id"], suffix="_described")
+    base = moments.join(
+        described.select("order_id", *KEYS, first_end="promised_end"), on="order_id", suffix="_described"
+    )
     firsts = (
         snapshot.touchpoints.filter(pl.col("kind").is_in(["shipped", "delivered"]))
         .sort("recorded_at")
@@ -75,7 +77,7 @@ def history_events(snapshot: Snapshot, described: pl.DataFrame, moments: pl.Data
             "delivered_at",
             delivered=pl.lit(1.0),
             delivered_days=_days("placed_moment", "delivered_occurred"),
-            overdue_days=_days("promised_end", "delivered_occurred").fill_null(0.0),
+            overdue_days=_days("first_end", "delivered_occurred").fill_null(0.0),
         ),
         _facts(
             outcomes,
@@ -101,7 +103,10 @@ def join_histories(subjects: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame
     result = subjects.with_row_index("_row").sort("moment")
     for column, name in KEYS.items():
         result = _join_running(result, events, column, name)
-    shop = {rate: pl.col(f"_shop_{top}") / pl.col(f"_shop_{bottom}") for rate, (top, bottom) in _RATES.items()}
+    shop = {
+        rate: pl.when(pl.col(f"_shop_{bottom}") > 0).then(pl.col(f"_shop_{top}") / pl.col(f"_shop_{bottom}"))
+        for rate, (top, bottom) in _RATES.items()
+    }
     features = [expression for name in _RATES_OF for expression in _features(name, shop)]
     result = result.with_columns(features).sort("_row")
     return result.select(pl.exclude("^_.*$"))
@@ -135,7 +140,7 @@ def _features(name: str, shop: Mapping[str, pl.Expr]) -> list[pl.Expr]:
     for rate in _RATES_OF[name]:
         top, bottom = _RATES[rate]
         # With neither a history nor a shop-wide rate there is nothing to say, hence null.
-        prior = shop[rate].fill_nan(None)
+        prior = shop[rate]
         windows = ("", "recent_") if name in _WINDOWED and rate in ("late_rate", "bad_rate") else ("",)
         for window in windows:
             n, total = pl.col(f"_{window}{name}_{bottom}"), pl.col(f"_{window}{name}_{top}")

@@ -102,9 +102,12 @@ class BoostingModel(ClassifierMixin, BaseEstimator):
             early_stopping=False,
             random_state=self.seed,
         )
+        matrix = self.encoder_.transform(frame)
+        # The binning fails on a column without any value; a constant one is never split on.
+        matrix[:, np.isnan(matrix).all(axis=0)] = 0.0
         # One thread: on shared cores the threads of OpenMP wait for each other far longer than they save.
         with threadpool_limits(limits=1):
-            self.model_.fit(self.encoder_.transform(frame), target, sample_weight=sample_weight)
+            self.model_.fit(matrix, target, sample_weight=sample_weight)
         self.classes_ = np.array([0, 1])
         return self
 
