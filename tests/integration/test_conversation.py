@@ -4,74 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import timedelta
-from itertools import count
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
 from bot.clock import ManualClock
-from bot.config import Settings
 from bot.decide.lifecycle import OutreachState
 from bot.errors import InputError
-from bot.services.conversation import ConversationDecision, Conversations, Inbound, Received
+from bot.services.conversation import ConversationDecision, Conversations
+from bot.services.curation import Curation
 from bot.services.knowledge import KnowledgeDesk
 from bot.store import audit
 from bot.store.consent import consent_of, is_suppressed
 from bot.store.database import Database
 from bot.store.outreach import Outreach, change_state, outreach
-from bot.store.tables import metadata
-from messages.answers import known_intents
-from tests.encoders import RememberingEncoder
 from tests.integration.shop_rows import add_customer, add_order, add_touchpoint, propose
+from tests.integration.talk import CLASSIFIER, ENCODER, SETTINGS, Talk
 
 D = ConversationDecision
-ENCODER = RememberingEncoder()
-CLASSIFIER = known_intents(ENCODER)
-SETTINGS = Settings.model_validate({"shop": {"name": "Kehrwerk"}})
-
-
-@dataclass
-class Talk:
-    """A customer writing to the bot; every message gets an id of its own."""
-
-    database: Database
-    clock: ManualClock
-    conversations: Conversations
-    customer_id: int | None = None
-    thread: str = "D1"
-    channel: str = "slack"
-
-    def __post_init__(self) -> None:
-        self._ids = count(1)
-
-    def inbound(self, text: str, **changed: Any) -> Inbound:
-        values = {
-            "source": self.channel,
-            "external_id": f"{self.thread}:{next(self._ids)}",
-            "channel": self.channel,
-            "thread": self.thread,
-            "customer_id": self.customer_id,
-            "sender": "slack:T1:U1",
-            "text": text,
-            "occurred_at": self.clock.now(),
-        }
-        return Inbound(**{**values, **changed})
-
-    def say(self, text: str, **changed: Any) -> Received:
-        return self.conversations.receive(self.inbound(text, **changed))
-
-    def rows(self, table: str) -> list[Any]:
-        with self.database.read() as connection:
-            return list(connection.execute(sa.select(metadata.tables[table]).order_by(metadata.tables[table].c.id)))
-
-    def told(self, received: Received) -> str:
-        return "\n".join(row.text for row in self.rows("utterances") if row.id in received.utterance_ids)
-
-    def state(self) -> str:
-        return self.rows("conversations")[-1].state
 
 
 @pytest.fixture
@@ -397,3 +348,16 @@ def test_odd_messages_are_handed_over_not_dropped(talk: Talk, text: str) -> None
     assert given.decision is D.HANDOFF
     assert "49" not in talk.told(given)
     assert talk.rows("utterances")[0].text == text.replace("\0", "")
+
+
+def test_questions_that_no_article_answers_become_gaps(talk: Talk, desk: KnowledgeDesk) -> None:
+    for number, words in enumerate(
+        ["Is the iron pan certified kosher?", "is your iron pan kosher certified", "Do you sell gift cards?"]
+    ):
+        assert talk.say(words, thread=f"G{number}", customer_id=None).decision is D.HANDOFF
+    talk.say("Can I talk to a human?", thread="G9", customer_id=None)
+    found = Curation(talk.database, talk.clock, SETTINGS, desk).gaps()
+    assert [(gap.customers, gap.times) for gap in found] == [(2, 2), (1, 1)]
+    assert "kosher" in found[0].question
+    talk.clock.advance(timedelta(days=100))
+    assert Curation(talk.database, talk.clock, SETTINGS, desk).gaps(days=90) == []
