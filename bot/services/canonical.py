@@ -32,6 +32,8 @@ YEARS = range(1900, 2200)
 SCALES = {"review": (1, 5), "csat": (1, 5), "nps": (0, 10)}
 
 Convert = Callable[[Any], Any]
+# One encoder for all rows: json.dumps with options makes one a call.
+_told = json.JSONEncoder(sort_keys=True).encode
 
 
 class BadRow(ValueError):
@@ -274,7 +276,7 @@ class RowReader:
                     self._mapped.theirs("value"),
                     f"of a {values['kind']} must be from {low} to {high} (found {values['value']:g})",
                 )
-        content = tuple(values.values()), json.dumps(attributes, sort_keys=True) if attributes else ""
+        content = tuple(values.values()), _told(attributes) if attributes else ""
         values["attributes"] = attributes
         key = (values["order_id"], values["line_no"]) if self.entity is Entity.ORDER_LINES else values[self._names[0]]
         return IncomingRow(line=line, key=key, values=values, fingerprint=fingerprint(content))
