@@ -17,6 +17,7 @@ import structlog
 from bot.channels.slack.connection import SlackConnection
 from bot.errors import StoreError, TransientChannelError
 from bot.store.database import ping
+from bot.store.delivery import held_since
 from bot.web.app import Check, build_app
 from bot.web.server import WebServer
 from bot.wiring import App
@@ -166,8 +167,13 @@ class Running:
     def _database_check(self) -> Check:
         try:
             ping(self._app.database)
+            with self._app.database.read() as connection:
+                held = held_since(connection)
         except StoreError as error:
             return Check(name="database", ok=False, state="unreachable", detail=str(error))
+        if held is not None:
+            detail = "restored from a backup; what was due is held until `aftercare db release`"
+            return Check(name="database", ok=True, state="held", detail=detail)
         return Check(name="database", ok=True, state="ok")
 
     def _slack_state(self) -> str:

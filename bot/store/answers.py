@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from bot.store.delivery import close_attempt, open_attempt
+from bot.store.delivery import close_attempt, held_since, open_attempt
 from bot.store.enums import Author, DeliveryState, Direction
 from bot.store.tables import conversations, customers, deliveries, outreaches, utterances
 
@@ -93,6 +93,9 @@ def pending_answers(
         .order_by(columns.id)
         .limit(limit)
     )
+    held_up_to = held_since(connection)
+    if held_up_to is not None:
+        query = query.where(columns.recorded_at > held_up_to)
     if utterance_id is not None:
         query = query.where(columns.id == utterance_id)
     locked = [row.id for row in connection.execute(query.with_for_update(of=utterances, skip_locked=True))]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from bot.decide.lifecycle import OutreachState
 from bot.decide.policy import Reason, Refused, Verdict
-from bot.store.controls import STOPPED, get_control
+from bot.store.controls import RESTORED, STOPPED, get_control
 from bot.store.enums import DeliveryState
 from bot.store.outreach import Outreach, change_state, list_outreach, outreach, revise
 from bot.store.shop import Customer, customer
@@ -29,6 +29,8 @@ __all__ = [
     "attempts_in",
     "claim",
     "close_attempt",
+    "contacts_of",
+    "held_since",
     "in_doubt",
     "open_attempt",
     "settle",
@@ -92,10 +94,11 @@ def claim(
     """
     if get_control(connection, STOPPED):
         return Claim()
+    held_up_to = held_since(connection)
     expired = _expire(connection, now, limit)
     claimed: list[Claimed] = []
     refused: list[tuple[int, str]] = []
-    for due in _due(connection, now, channels, limit):
+    for due in _due(connection, now, channels, held_up_to, limit):
         person = customer(connection, due.customer_id)
         assert person is not None  # the foreign key says so
         verdict = gate(connection, due, person)
@@ -105,6 +108,17 @@ def claim(
         elif (taken := _take(connection, due, person, owner, now)) is not None:
             claimed.append(taken)
     return Claim(claimed=tuple(claimed), refused=tuple(refused), expired=expired)
+
+
+def held_since(connection: Connection) -> datetime | None:
+    """Return the instant of an unconfirmed restore: what was decided by then may have left already, and is held."""
+    hold = get_control(connection, RESTORED)
+    if not hold:
+        return None
+    try:
+        return datetime.fromisoformat(hold["at"]).astimezone(UTC)
+    except (KeyError, TypeError, ValueError):  # set by hand: everything is held
+        return datetime.max.replace(tzinfo=UTC)
 
 
 def settle(
@@ -228,7 +242,9 @@ def contacts_of(connection: Connection, customer_id: int, since: datetime, *, be
     return list(connection.execute(query).scalars())
 
 
-def _due(connection: Connection, now: datetime, channels: Collection[str], limit: int) -> list[Outreach]:
+def _due(
+    connection: Connection, now: datetime, channels: Collection[str], held_up_to: datetime | None, limit: int
+) -> list[Outreach]:
     columns = outreaches.c
     query = (
         sa.select(columns.id)
@@ -239,6 +255,8 @@ def _due(connection: Connection, now: datetime, channels: Collection[str], limit
         .order_by(columns.urgent.desc(), columns.not_before, columns.id)
         .limit(limit)
     )
+    if held_up_to is not None:
+        query = query.where(columns.decided_at > held_up_to)
     # Inserting a consent locks its customer's row against this (FOR KEY SHARE), so an opt-out in flight makes the
     # row be skipped until it is decided. SQLite has one writer at a time and ignores the clause.
     query = query.with_for_update(of=[outreaches, customers], skip_locked=True)

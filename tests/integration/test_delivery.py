@@ -18,8 +18,9 @@ from bot.decide.lifecycle import OutreachState
 from bot.errors import PermanentChannelError, TransientChannelError, UncertainChannelError
 from bot.services.delivery import SETTLES_AFTER, Deliverer
 from bot.services.review import ReviewDesk
+from bot.store.backup import release
 from bot.store.consent import is_suppressed, record_consent, suppress
-from bot.store.controls import STOPPED, set_control
+from bot.store.controls import RESTORED, STOPPED, set_control
 from bot.store.database import Connection, Database
 from bot.store.decisions import deliveries_of
 from bot.store.outreach import Outreach, outreach
@@ -285,6 +286,37 @@ def test_the_global_stop_and_a_held_row_keep_everything_back(shop: Shop) -> None
         connection.execute(sa.update(outreaches).values(held=False))
     assert shop.deliverer.drain().sent == 1
     assert shop.see(one).state == S.SENT
+
+
+def test_a_restored_backup_sends_nothing_old_until_somebody_confirms(shop: Shop) -> None:
+    old = shop.approve("c1")
+    (said,) = talk(shop, "Here.")
+    shop.clock.advance(timedelta(minutes=1))
+    with shop.database.write() as connection:
+        set_control(connection, RESTORED, {"at": shop.clock.now().isoformat(), "backup": "b.db"}, "cli:ana", NOON)
+    assert (shop.deliverer.drain().sent, shop.deliverer.send_utterance(said)) == (0, False)
+    shop.clock.advance(timedelta(minutes=1))
+    new = shop.approve("c2")
+    assert shop.deliverer.drain().sent == 1
+    assert shop.sent_keys() == [f"outreach:{new}:1"]
+    assert release(shop.database, "cli:ana", shop.clock.now())
+    assert shop.deliverer.drain().sent == 1
+    assert shop.sent_keys() == [f"outreach:{new}:1", f"outreach:{old}:1", f"utterance:{said}:1"]
+
+
+def test_an_opt_out_that_is_being_written_is_waited_for(shop: Shop) -> None:
+    one = shop.approve()
+    draining = threading.Thread(target=shop.deliverer.drain)
+    with shop.database.write() as connection:
+        record_consent(connection, shop.see(one).customer_id, "email", "check_ins", False, "email", None, NOON)
+        draining.start()
+        if not shop.database.embedded:  # the locked row is skipped; SQLite waits for the writer instead
+            draining.join(10)
+            assert not draining.is_alive()
+    draining.join(20)
+    shop.deliverer.drain()
+    assert shop.sent_keys() == []
+    assert shop.see(one).state == S.SUPPRESSED
 
 
 def test_an_opt_out_after_the_approval_is_respected(shop: Shop) -> None:
