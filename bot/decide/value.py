@@ -30,7 +30,16 @@ def worth(goal: Goal, probability: float, now: datetime, span: Window) -> float:
     """
     left = max(span.closes - now, timedelta(0))
     closing = 1 - min(left / CLOSING, 1.0)
-    return WEIGHTS[goal] * probability * (1 + closing / 2)
+    return WEIGHTS[goal] * _turnable(goal, probability) * (1 + closing / 2)
+
+
+def _turnable(goal: Goal, probability: float) -> float:
+    """Return how much there is to win, in [0, 1].
+
+    A problem is worth the more the surer it is: the customer is told before they ask. A customer who has as good
+    as left, or is certain to stay, is not kept by a message: most is to be won in the middle, 4p(1−p).
+    """
+    return 4 * probability * (1 - probability) if goal is Goal.KEEP_CUSTOMER else probability
 
 
 def is_urgent(goal: Goal, band: Band) -> bool:
