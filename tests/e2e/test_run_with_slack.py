@@ -1,0 +1,74 @@
+"""`aftercare run` with Slack as a real process: connected, a card, one click, one message, a clean end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from bot.decide.lifecycle import OutreachState
+from bot.store import migrations
+from bot.store.database import open_database
+from bot.store.outreach import outreach
+from bot.store.shop import link_slack_user
+from tests.integration.shop_rows import propose
+from tests.peers.local_slack import APP_TOKEN, BOT_TOKEN, REVIEW_CHANNEL, TEAM, LocalSlack
+from tests.peers.process import aftercare, environment, until
+from tests.slack_world import AGENTS, MARIA, start_peer
+
+pytestmark = pytest.mark.peer
+NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def peer(tmp_path: Path) -> Iterator[LocalSlack]:
+    running = start_peer(tmp_path)
+    yield running
+    running.stop()
+
+
+def test_a_click_in_the_review_channel_becomes_one_message_to_the_customer(peer: LocalSlack, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    slack = {"mode": "socket", "review_channel": REVIEW_CHANNEL, "agents": [agent.id for agent in AGENTS]}
+    settings = {
+        "shop": {"timezone": "Europe/Berlin"},
+        "web": {"port": 0},
+        "slack": slack,
+        "review": {"undo_seconds": 0},
+        "scheduler": {"daily_at": "23:59", "tick_seconds": 0.2},
+        "database": {"url": "sqlite:///shop.db"},
+    }
+    config.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    database = open_database(f"sqlite:///{tmp_path / 'shop.db'}")
+    migrations.upgrade(database)
+    proposed = propose(database, NOON, channel="slack")
+    with database.write() as connection:
+        link_slack_user(connection, proposed.customer_id, TEAM, MARIA.id)
+    environ = environment(
+        config,
+        AFTERCARE_NOW=NOON.isoformat(),
+        SLACK_BOT_TOKEN=BOT_TOKEN,
+        SLACK_APP_TOKEN=APP_TOKEN,
+        SLACK_API_BASE_URL=peer.api_url,
+    )
+
+    def state() -> OutreachState:
+        with database.read() as connection:
+            return outreach(connection, proposed.id).state
+
+    with aftercare(tmp_path, environ, "run") as bot:
+        ready = bot.ready()
+        assert (ready["slack"], ready["email"]) == ("connected", "off")
+        assert httpx.get(f"{ready['web']}/readyz").json()["checks"]["slack"] == {"ok": True, "state": "connected"}
+        card = until(lambda: next((m for m in peer.messages(REVIEW_CHANNEL) if m.get("blocks")), None), "the card")
+        for agent in AGENTS[:2]:
+            peer.click(agent.id, card, "outreach_approve")
+        until(lambda: state() == OutreachState.SENT, "the check-in is sent")
+        assert bot.end() == 0
+    messages = [m for m in peer.messages(peer.dm(MARIA.id)) if m.get("bot_id")]
+    assert [m["blocks"][0]["block_id"] for m in messages] == [f"outreach:{proposed.id}:1"]
+    database.close()
