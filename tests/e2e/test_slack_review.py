@@ -337,7 +337,7 @@ def test_health_turns_red_when_slack_goes_away_and_a_sync_does_not_crash(
         with slack_world(short_lived, sqlite_database, clock) as world:
             assert world.connection.connected()
             short_lived.stop()
-            until(lambda: not world.connection.connected(), "red health")
+            until(lambda: not world.connection.connected(), "red health", 45)
             propose(world.database, world.clock.now())
             assert world.connection.sync() == 0
     finally:

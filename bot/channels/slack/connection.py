@@ -36,6 +36,8 @@ __all__ = ["SlackConnection"]
 log = structlog.get_logger(__name__)
 
 WORKERS = 10
+# The library gives a silent connection up after five failed pings, so a dead one is noticed within twenty seconds or so.
+PING_SECONDS = 3.0
 # Work that takes longer than this is taken to have died with its process.
 ABANDONED = timedelta(minutes=5)
 
@@ -173,7 +175,12 @@ class SlackConnection:
             raise ConfigurationError([("SLACK_APP_TOKEN", "set it (xapp-…): Socket Mode needs an app-level token")])
         web = WebClient(base_url=self._api.client.base_url, timeout=TIMEOUT_SECONDS)
         handler = SocketModeHandler(
-            bolt, app_token=token.get_secret_value(), web_client=web, logger=bolt.logger, concurrency=WORKERS
+            bolt,
+            app_token=token.get_secret_value(),
+            web_client=web,
+            logger=bolt.logger,
+            concurrency=WORKERS,
+            ping_interval=PING_SECONDS,
         )
         try:
             handler.connect()  # type: ignore[no-untyped-call]
