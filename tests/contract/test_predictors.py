@@ -88,7 +88,9 @@ class TestEveryEstimator:
     @pytest.mark.parametrize("column", ["not_delivered", "elapsed_days", "payment_type"])
     def test_missing_values_are_borne_in_training_and_after(self, estimator: Any, column: str) -> None:
         X = frame()
-        holes = X.with_columns(pl.when(pl.int_range(pl.len()) % 3 == 0).then(None).otherwise(pl.col(column)).alias(column))
+        holes = X.with_columns(
+            pl.when(pl.int_range(pl.len()) % 3 == 0).then(None).otherwise(pl.col(column)).alias(column)
+        )
         nothing = X.with_columns(pl.lit(None, dtype=X.schema[column]).alias(column))
         fitted = fit(estimator, holes, outcome(X))
         assert np.isfinite(predict(fitted, nothing)).all()

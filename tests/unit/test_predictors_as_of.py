@@ -39,8 +39,7 @@ def shops(draw: st.DrawFn) -> Rows:
         times = sorted({first, *draw(st.lists(st.integers(first, 24 * 40), max_size=2))})
         ends = [*[hours(one) for one in times[1:]], None]
         return [
-            {**content(), "recorded_at": hours(one), "superseded_at": end}
-            for one, end in zip(times, ends, strict=True)
+            {**content(), "recorded_at": hours(one), "superseded_at": end} for one, end in zip(times, ends, strict=True)
         ]
 
     for number in range(3):
@@ -162,7 +161,12 @@ def tampered(draw: st.DrawFn, rows: Rows, moment: datetime) -> Rows:
 
 
 @pytest.mark.parametrize("moment", [Moment.PLACED, Moment.DUE])
-@settings(max_examples=25, deadline=None, phases=[Phase.explicit, Phase.generate], suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(
+    max_examples=25,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
 @given(data=st.data())
 def test_what_is_recorded_after_the_moment_changes_no_feature_and_no_prediction(
     moment: Moment, data: st.DataObject

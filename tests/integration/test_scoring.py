@@ -1,0 +1,205 @@
+"""Training, scoring and evaluating through the tables: contracts, hashes, the gate, and nothing from the future."""
+
+from __future__ import annotations
+
+import csv
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from bot.clock import ManualClock
+from bot.config import Settings
+from bot.errors import ModelError, NotFound, Refused, UsageError
+from bot.services.evaluating import Evaluator
+from bot.services.importing import Importer
+from bot.services.retraining import Trainer
+from bot.services.scoring import Scorer
+from bot.store.database import Database
+from bot.store.predictions import latest_predictions
+from tests.unit.shops import START, invented_shop
+
+NOW = START + timedelta(days=230)
+SCORED_FROM, SCORED_TO = START + timedelta(days=150), START + timedelta(days=170)
+
+
+def write_shop(folder: Path, *, orders: int = 900, seed: int = 3) -> None:
+    """Write an invented shop as canonical files."""
+    rows = invented_shop(orders, seed=seed)
+    files = {
+        "customers": ("customer_id", "country", "region", "created_at"),
+        "products": ("product_id", "category", "weight_g"),
+        "orders": ("order_id", "customer_id", "placed_at", "promised_at", "total", "status"),
+        "order_lines": (
+            "order_id", "line_no", "product_id", "seller_id", "quantity", "unit_price", "shipping_price", "ship_by",
+            "seller_region",
+        ),
+        "touchpoints": ("touchpoint_id", "customer_id", "order_id", "kind", "occurred_at", "recorded_at", "value"),
+    }  # fmt: skip
+    for name, columns in files.items():
+        with (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns, extrasaction="ignore")
+            writer.writeheader()
+            for row in rows[name]:
+                plain = {key: value.isoformat() if isinstance(value, datetime) else value for key, value in row.items()}
+                writer.writerow({"created_at": START.isoformat(), **plain})
+
+
+class Shop:
+    """A database with an imported shop, and the services on it."""
+
+    def __init__(self, database: Database, folder: Path) -> None:
+        self.folder = folder
+        self.database = database
+        self.clock = ManualClock(NOW)
+        self.settings = Settings(home=folder)
+        issue = self.settings.predictors.issue.model_copy(update={"horizon_days": 20})
+        predictors = self.settings.predictors.model_copy(update={"issue": issue})
+        self.settings = self.settings.model_copy(update={"predictors": predictors})
+        self.scorer = Scorer(database, self.clock, self.settings)
+        self.trainer = Trainer(database, self.clock, self.settings)
+        self.evaluator = Evaluator(database, self.clock, self.settings)
+
+    def read_files(self) -> None:
+        importer = Importer(self.database, self.clock, self.settings)
+        reports = importer.import_paths([self.folder], rejects=self.folder / "rejects.csv")
+        assert sum(report.rejected for report in reports) == 0
+
+    def backtest(self, moment: str) -> dict[str, tuple[float, str]]:
+        found = self.scorer.score("issue", moment=moment, start=SCORED_FROM, end=SCORED_TO)
+        return {str(one.order_key): (one.probability, one.as_of.isoformat()) for one in found}
+
+
+@pytest.fixture
+def shop(sqlite_database: Database, tmp_path: Path) -> Shop:
+    write_shop(tmp_path)
+    opened = Shop(sqlite_database, tmp_path)
+    opened.read_files()
+    return opened
+
+
+def test_a_line_has_the_keys_of_the_contract_and_rules_score_from_the_first_day(shop: Shop) -> None:
+    scored = shop.scorer.score("issue", moment="due", start=SCORED_FROM, end=SCORED_TO)
+    assert scored
+    line = scored[0].line()
+    assert list(line) == [
+        "subject", "order_id", "customer_id", "kind", "moment", "as_of", "horizon_days", "probability", "band",
+        "stage", "model", "reasons", "fragility",
+    ]  # fmt: skip
+    assert (line["stage"], line["model"], line["kind"]) == ("rules", "rules", "issue")
+    late = max(scored, key=lambda one: one.probability)
+    assert late.reasons[0].text.startswith("The parcel had not arrived")
+    assert late.reasons[0].effect > 0.2
+    assert {one.fragility.level for one in scored} <= {"low", "medium", "high"}
+
+
+def test_a_learned_stage_is_promoted_scores_and_is_better_than_chance(
+    sqlite_database: Database, tmp_path: Path
+) -> None:
+    write_shop(tmp_path, orders=3000)
+    shop = Shop(sqlite_database, tmp_path)
+    shop.read_files()
+    reports = shop.trainer.train("issue", as_of=SCORED_FROM)
+    assert [report.promoted for report in reports] == [True, True]
+    due = next(report for report in reports if report.moment == "due")
+    assert due.stage in ("logistic", "boosting")
+    scored = shop.scorer.score("issue", moment="due", start=SCORED_FROM, end=SCORED_TO)
+    assert {one.model for one in scored} == {due.name}
+    (evaluation,) = shop.evaluator.evaluate("issue", start=SCORED_FROM, end=SCORED_TO, moment="due")
+    line = evaluation.line()
+    assert list(line) == ["kind", "moment", "n", "positives", "models"]
+    assert {"aftercare", "base_rate", "rules", "late_by_due", "logistic"} <= set(line["models"])
+    auc = {name: values["auc"]["value"] for name, values in line["models"].items()}
+    assert auc["aftercare"] > 0.75
+    assert auc["base_rate"] == pytest.approx(0.5)
+    assert line["models"]["aftercare"]["brier"]["value"] < line["models"]["base_rate"]["brier"]["value"]
+
+
+def test_an_altered_model_file_is_refused_before_it_is_opened(shop: Shop) -> None:
+    report = shop.trainer.train("issue", moment="due", as_of=SCORED_FROM)[0]
+    file = shop.folder / "models" / f"{report.name}.joblib"
+    file.write_bytes(file.read_bytes() + b"x")
+    with pytest.raises(ModelError, match="altered"):
+        shop.scorer.score("issue", moment="due", start=SCORED_FROM, end=SCORED_TO)
+
+
+def test_an_identical_retrain_passes_the_gate_and_can_be_rolled_back(shop: Shop) -> None:
+    first = shop.trainer.train("issue", moment="due", as_of=SCORED_FROM)[0]
+    second = shop.trainer.train("issue", moment="due", as_of=SCORED_FROM)[0]
+    assert second.promoted
+    assert second.previous == first.name
+    assert shop.trainer.rollback("issue", "due", 20).name == first.name
+    champions = [one.name for one in shop.trainer.list_models() if one.status.value == "champion"]
+    assert champions == [first.name]
+    assert shop.trainer.promote(second.name).name == second.name
+    with pytest.raises(NotFound):
+        shop.trainer.promote("nothing")
+
+
+def test_scoring_again_confirms_the_same_predictions(shop: Shop) -> None:
+    at = SCORED_TO
+    first = shop.scorer.score("issue", as_of=at)
+    again = shop.scorer.score("issue", as_of=at)
+    assert first
+    assert [one.prediction_id for one in first] == [one.prediction_id for one in again]
+    assert {one.moment for one in first} == {"placed", "due"}
+    with shop.database.read() as connection:
+        stored = latest_predictions(connection, "issue", until=at)
+    assert {row.id for row in stored} == {one.prediction_id for one in first}
+
+
+def test_one_order_is_scored_on_demand(shop: Shop) -> None:
+    (one,) = shop.scorer.score("issue", order_id="899", as_of=START + timedelta(days=200))
+    assert one.order_key == "899"
+    with pytest.raises(NotFound, match="no order"):
+        shop.scorer.score("issue", order_id="nothing")
+
+
+def test_every_customer_with_an_order_gets_a_churn_prediction(shop: Shop) -> None:
+    report = shop.trainer.train("churn", as_of=SCORED_FROM, horizon_days=30)[0]
+    scored = shop.scorer.score("churn", as_of=SCORED_FROM, horizon_days=30)
+    rows = invented_shop(900, seed=3)
+    expected = {str(row["customer_id"]) for row in rows["orders"] if row["recorded_at"] <= SCORED_FROM}
+    assert {one.customer_key for one in scored} == expected
+    assert {one.model for one in scored} == {report.name}
+    assert all(0 <= one.probability <= 1 for one in scored)
+
+
+def test_uplift_says_that_it_is_locked(shop: Shop) -> None:
+    with pytest.raises(Refused, match="locked"):
+        shop.scorer.score("uplift")
+
+
+def test_arguments_that_do_not_fit_are_named(shop: Shop) -> None:
+    with pytest.raises(UsageError, match="--to"):
+        shop.scorer.score("issue", start=SCORED_FROM)
+    with pytest.raises(UsageError, match="before"):
+        shop.scorer.score("issue", start=SCORED_TO, end=SCORED_FROM)
+
+
+@pytest.mark.parametrize("moment", ["placed", "due"])
+def test_what_the_shop_says_later_changes_no_prediction_of_the_past(shop: Shop, moment: str) -> None:
+    shop.trainer.train("issue", moment=moment, as_of=SCORED_FROM)
+    before = shop.backtest(moment)
+    # Much later the shop sends other content for everything, and orders and complaints that nobody had heard of.
+    rows = {
+        name: list(csv.reader((shop.folder / f"{name}.csv").read_text(encoding="utf-8").splitlines()))
+        for name in ("customers", "orders", "order_lines", "products")
+    }
+    for name, table in rows.items():
+        columns = {"customers": 2, "orders": 4, "order_lines": 3, "products": 1}
+        for row in table[1:]:
+            row[columns[name]] = "7777" if name == "orders" else "changed"
+            if name == "orders":
+                row[3] = (datetime.fromisoformat(row[3]) + timedelta(days=9)).isoformat()
+                row[5] = "cancelled"
+        with (shop.folder / f"{name}.csv").open("w", newline="") as file:
+            csv.writer(file).writerows(table)
+    with (shop.folder / "touchpoints.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["touchpoint_id", "customer_id", "order_id", "kind", "occurred_at", "recorded_at", "value"])
+        for order in range(900):
+            writer.writerow([f"later-{order}", order % 451, order, "complaint", START.isoformat(), NOW.isoformat(), ""])
+    shop.clock.advance(timedelta(days=1))
+    shop.read_files()
+    assert shop.backtest(moment) == before
