@@ -14,9 +14,9 @@ from typing import Any
 import structlog
 
 from bot.channels.base import Channel, DeadAddressError, Evidence, Message
-from bot.settings import Delivery
 from bot.decide import backoff
 from bot.errors import PermanentChannelError, TransientChannelError, UncertainChannelError
+from bot.settings import Delivery
 from bot.store.enums import DeliveryState
 
 __all__ = ["Outcome", "as_stored", "hand_over"]
