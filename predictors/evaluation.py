@@ -36,7 +36,8 @@ def average_precision(y: Target, p: Array) -> float:
     order = np.argsort(-p, kind="stable")
     scores, hits = p[order], np.cumsum(y[order])
     last = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)
-    recall, precision = hits[last] / positives, hits[last] / (last + 1)
+    reached: Array = hits[last].astype(np.float64)
+    recall, precision = reached / positives, reached / (last + 1)
     return float(np.sum(np.diff(recall, prepend=0.0) * precision))
 
 
@@ -57,8 +58,8 @@ def calibration_error(y: Target, p: Array) -> float:
 def log_losses(y: Target, p: Array) -> Array:
     """Return the logarithmic loss of each row."""
     q = np.clip(p, 1e-6, 1 - 1e-6)
-    result: Array = -(y * np.log(q) + (1 - y) * np.log(1 - q))
-    return result
+    losses: Array = np.where(y == 1, -np.log(q), -np.log(1 - q))
+    return losses
 
 
 METRICS: Mapping[str, Callable[[Target, Array], float]] = {

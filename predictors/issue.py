@@ -42,7 +42,8 @@ class LogisticModel(ClassifierMixin, BaseEstimator):
             LogisticRegression(C=self.C, max_iter=2000),
         )
         weight = None if sample_weight is None else np.asarray(sample_weight)
-        self.pipeline_.fit(self.encoder_.transform(frame), target, logisticregression__sample_weight=weight)
+        with threadpool_limits(limits=1):
+            self.pipeline_.fit(self.encoder_.transform(frame), target, logisticregression__sample_weight=weight)
         self.classes_ = np.array([0, 1])
         return self
 
