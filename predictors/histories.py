@@ -121,8 +121,8 @@ _RATES = {
     "overdue_days": ("overdue_days", "delivered"),
     "handover_days": ("shipped_days", "shipped"),
 }
-# History: its rates. The shop's own level is only what others are shrunk to: as a feature it is time in disguise,
-# and cost .007 of ROC-AUC on later data.
+# History: its rates. The shop's own level is only what others are shrunk to: as a feature it is time in disguise.
+# Leaving it out changed ROC-AUC on Olist 2018-02 to 2018-05 by +.013 at purchase and -.001 when due, one seed each.
 _RATES_OF: Mapping[str, tuple[str, ...]] = {
     "seller": ("bad_rate", "late_rate", "trouble_rate", "delivery_days", "overdue_days", "handover_days"),
     "product": ("bad_rate", "trouble_rate", "late_rate"),

@@ -1,8 +1,7 @@
 """The first stage: rules that work from the first day, before anything could be learned.
 
-Each rule adds log-odds to a base; the numbers are rounded, and were set after odds ratios of late, slow and
-poorly rated deliveries in public marketplace data, so that the probabilities are of the right size but not
-calibrated to a shop. What a shop's own labels teach belongs in `predictors.issue`.
+Each rule adds log-odds to a base. The numbers are rounded judgements, set by hand and fitted to nothing, so the
+probabilities are of the right size at best and not calibrated. What a shop's own labels teach belongs in `predictors.issue`.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 
 from predictors.frames import Array, as_polars, check_target, expit
 
-# One order in eleven goes wrong where nothing speaks for it.
+# Assumed: one order in eleven goes wrong where nothing speaks for it.
 BASE_LOG_ODDS = -2.3
 
 
