@@ -66,9 +66,14 @@ def until(probe: Callable[[], T | None], what: str, seconds: float = 20.0) -> T:
 class LocalSlack:
     """A running workspace with one review channel."""
 
-    def __init__(self, process: subprocess.Popen[str], base_url: str) -> None:
+    def __init__(self, process: subprocess.Popen[str] | None, base_url: str) -> None:
         self._process = process
         self.base_url = base_url
+
+    @classmethod
+    def at(cls, base_url: str) -> LocalSlack:
+        """Return one that somebody else started, and will end."""
+        return cls(None, base_url)
 
     @classmethod
     def start(
@@ -113,7 +118,9 @@ class LocalSlack:
         return f"{self.base_url}/api/"
 
     def stop(self) -> None:
-        """End the server."""
+        """End the server, if it was started here."""
+        if self._process is None:
+            return
         self._process.terminate()
         try:
             self._process.wait(5)
@@ -171,6 +178,11 @@ class LocalSlack:
     def messages(self, channel: str = REVIEW_CHANNEL) -> list[dict[str, Any]]:
         """Return all messages of a channel, oldest first."""
         return list(self._get(f"messages/{channel}")["messages"])
+
+    def customers(self) -> list[str]:
+        """Return the user ids of everybody but the app and the agents."""
+        agents = {agent.id for agent in AGENTS}
+        return [user["id"] for user in self._get("state")["users"] if not user["is_bot"] and user["id"] not in agents]
 
     def direct_messages(self, user: str) -> list[dict[str, Any]]:
         """Return what the bot and one person wrote to each other."""

@@ -15,6 +15,7 @@ from bot.demo.beginning import begin
 from bot.demo.narration import Narrator, file_link
 from bot.demo.scenery import InventedShop, OwnFiles, Scenery
 from bot.demo.stage import Casting, Stage
+from bot.demo.story import Story
 from bot.demo.terminal import draw_card
 from bot.demo.tour import run_tour
 from bot.demo.workspace import Workspace
@@ -45,14 +46,20 @@ class DemoOptions:
     local_slack: Path | None
 
 
-def run_demo(options: DemoOptions) -> int:
-    """Show the demo; return the exit status."""
-    narrator = Narrator()
+def run_demo(options: DemoOptions, story: Story | None = None, narrator: Narrator | None = None) -> int:
+    """Show the demo; return the exit status.
+
+    Parameters
+    ----------
+    story : Story, optional
+        Another plot for the invented shop, such as a smaller one.
+    """
+    narrator = narrator or Narrator()
     workspace = Workspace(options.folder)
     narrator.title("Aftercare, the demo", *_opening(options))
     if workspace.make_afresh():
         narrator.say(f"The older demo in {file_link(workspace.folder)} was replaced.")
-    scenery: Scenery = OwnFiles(options.data, workspace.folder / "files") if options.data else InventedShop()
+    scenery: Scenery = OwnFiles(options.data, workspace.folder / "files") if options.data else InventedShop(story)
     workspace.set_clock(scenery.now)
     casting = Casting(
         local_slack=options.local_slack,
@@ -118,12 +125,16 @@ def _say_what_to_type(stage: Stage) -> None:
 
 def _say_where_to_click(stage: Stage) -> None:
     assert stage.slack is not None
-    people = ", ".join(person.name for person in stage.scenery.people()[:3])
+    queue = stage.app.review.cards(stage.app.review.queue(TRY_CAPACITY))
+    reached = [card.customer_first_name for card in queue if card.channel == "slack"]
+    people = " or ".join(reached[:2] or [person.name for person in stage.scenery.people()[:2]])
     stage.narrator.say(
         f"Open {stage.slack.base_url} in a browser: it looks like Slack, and needs no account.",
-        "  1. As Ada (support), open #aftercare-review and click Approve on a card. You have half a minute to undo it.",
-        f"  2. Mails land as files in {stage.path('outbox')}; whoever is in Slack gets a direct message.",
-        f"  3. Switch to a customer, say {people}, and write to Aftercare: “My parcel is late, what can I do?”",
-        "  4. Ask what no article knows: it is handed over into #aftercare-review, where an agent replies.",
+        "  1. As Ada (support), open #aftercare-review and click Approve on a card; for half a minute you can undo it.",
+        f"  2. {people} are in Slack and get a direct message; mails land as files in {stage.path('outbox')}.",
+        "  3. Switch to one of them and write to Aftercare:  My parcel is late, what can I do?",
+        "  4. Ask what no article knows:  Can I run the Breeze 2 on a 110 volt socket in Canada?",
+        "     It is handed over into #aftercare-review; as Ada, click Reply there.",
+        f"In another terminal every command works on it: source {stage.path('demo.env')}; .venv/bin/aftercare outreach list",
         "Ctrl-C ends the demo.",
     )
