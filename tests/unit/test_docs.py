@@ -31,23 +31,27 @@ DOCUMENTED = {match.group(1) for match in re.finditer(r"^\| `aftercare ([a-z ]+?
 
 
 def test_every_command_is_documented() -> None:
-    assert EXISTING - DOCUMENTED == set()
+    assert set() == EXISTING - DOCUMENTED
 
 
 def test_every_documented_command_exists() -> None:
-    assert DOCUMENTED - EXISTING == set()
+    assert set() == DOCUMENTED - EXISTING
 
 
 def test_every_secret_of_the_environment_is_documented() -> None:
     assert [name for name in ENVIRONMENT if f"`{name}`" not in REFERENCE] == []
 
 
-@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/**/*.md")) + [ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "page", [*sorted(ROOT.glob("docs/**/*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=lambda p: p.name
+)
 def test_every_relative_link_and_named_page_exists(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     linked = [m.group(1).split("#")[0] for m in re.finditer(r"\]\((?!https?://|mailto:|#)([^)\s]+)\)", text)]
     missing = [link for link in linked if not (page.parent / link).exists()]
-    named = [m.group(1) for m in re.finditer(r"`((?:docs|bot|predictors|messages|tests|benchmarks)/[\w./-]+\.\w+)`", text)]
+    named = [
+        m.group(1) for m in re.finditer(r"`((?:docs|bot|predictors|messages|tests|benchmarks)/[\w./-]+\.\w+)`", text)
+    ]
     missing += [name for name in named if not (ROOT / name).exists()]
     assert missing == []
 
@@ -68,6 +72,10 @@ def test_no_registry_address_stands_in_a_pinned_file() -> None:
     pinned = [*ROOT.glob("requirements*.txt"), *ROOT.glob("tests/peers/*/package-lock.json")]
     assert pinned
     # Checked by shape, so that no host has to be named here either.
-    offenders = [path.name for path in pinned if re.search(r"https?://(?![^/\s]*github)[^\s\"']+/(?:simple|packages|-)/", path.read_text())]
+    offenders = [
+        path.name
+        for path in pinned
+        if re.search(r"https?://(?![^/\s]*github)[^\s\"']+/(?:simple|packages|-)/", path.read_text())
+    ]
     assert offenders == []
     assert not any('"resolved"' in path.read_text() for path in pinned)
