@@ -26,10 +26,14 @@ from bot.tokens import Purpose, Signer
 
 # The whole References header stays far under RFC 5322's 998 octets a line.
 MAX_REFERENCES = 10
-_KEY = re.compile(r"(?P<subject>[a-z]+:[A-Za-z0-9]+):(?P<attempt>\d+)\Z")
+_KEY = re.compile(r"(?P<subject>[a-z]+:[A-Za-z0-9]+):(?P<attempt>[0-9]+)\Z")
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,200}>\Z")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-_URL = re.compile(r"https?://[!-;=?-~]+\Z")
+_URL = re.compile(r"https?://[!-;=?-~]{1,900}\Z")
+_NO_TOKEN = re.compile(r"[^A-Za-z0-9_-]+")
+# What may stand in a header on the wire: printable ASCII on lines of at most 998 octets (RFC 5322 section 2.1.1), and
+# a line break only where a space and more text follow it (folding). The name's octets are counted generously.
+_ON_THE_WIRE = re.compile(r"[ -~]{0,950}(?:\r\n [ -~]{1,950})*\Z")
 _PLAIN_TEXT = re.compile(r"[ -~]{0,200}\Z")
 # We write these on the wire ourselves. The standard library would decode an encoded word that stands in a subject
 # or a name (`=?utf-8?q?=0A?=` becomes a line break), and folds in the middle of long identifiers.
@@ -40,10 +44,14 @@ _OURS = frozenset({
 
 
 class _Policy(EmailPolicy):
-    """SMTP's policy, except that the headers above are kept as they were written."""
+    """SMTP's policy, except that the headers above are kept as they were written, once they were found sound."""
 
     def header_store_parse(self, name: str, value: Any) -> tuple[str, Any]:
-        return (name, value) if name.lower() in _OURS else super().header_store_parse(name, value)
+        if name.lower() not in _OURS:
+            return super().header_store_parse(name, value)
+        if not _ON_THE_WIRE.match(value):  # whatever a field slipped past, it ends here
+            raise PermanentChannelError(f"the header {name} would not be sound; nothing was sent")
+        return name, value
 
     def fold(self, name: str, value: str) -> str:
         return f"{name}: {value}\r\n" if name.lower() in _OURS else str(super().fold(name, value))
@@ -161,9 +169,9 @@ def _list(mail: EmailMessage, message: Message, identity: Identity, reply_to: st
     else:
         mail["List-Unsubscribe"] = mailto
     mail["List-Id"] = f"<check-ins.{identity.domain}>"
-    campaign = re.sub(r"[^A-Za-z0-9_-]+", "_", message.campaign) or "check-in"
     # Google's format: identifiers from the narrow to the wide, the sender last.
-    mail["Feedback-ID"] = f"{campaign}:{message.locale[:2] if message.locale.isascii() else 'en'}:aftercare:{identity.domain}"  # fmt: skip
+    campaign, locale = _token(message.campaign, "check-in"), _token(message.locale[:2], "en")
+    mail["Feedback-ID"] = f"{campaign}:{locale}:aftercare:{identity.domain}"
 
 
 def _plain(message: Message) -> str:
@@ -191,6 +199,11 @@ def _mailbox(name: str, address: str) -> str:
         escaped = shown.replace("\\", "\\\\").replace('"', '\\"')
         return f'"{escaped}" <{one_address(address)}>'
     return f"{_unstructured(shown)}\r\n <{one_address(address)}>"
+
+
+def _token(text: str, otherwise: str) -> str:
+    """Return text as a short identifier: anything but ASCII letters, digits, `_` and `-` becomes one `_`."""
+    return _NO_TOKEN.sub("_", text).strip("_")[:60] or otherwise
 
 
 def _key(key: str) -> re.Match[str]:
