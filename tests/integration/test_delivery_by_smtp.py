@@ -16,7 +16,7 @@ from bot.services.delivery import Deliverer
 from bot.store.database import Database
 from bot.store.shop import customer
 from tests.contract.test_channels import identity
-from tests.integration.test_delivery import Shop
+from tests.integration.delivery_world import Shop
 from tests.peers.mail import MailSink, mail_sink
 
 S = OutreachState
