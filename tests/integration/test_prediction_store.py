@@ -1,0 +1,285 @@
+"""What the predictors read and keep, on SQLite and on PostgreSQL: the same frames, one row a prediction, one champion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import sqlalchemy as sa
+from polars.testing import assert_frame_equal
+from sqlalchemy.exc import IntegrityError
+
+from bot.clock import ManualClock
+from bot.config import Settings
+from bot.errors import Refused
+from bot.services.importing import Importer
+from bot.services.retraining import Trainer
+from bot.store import history, models
+from bot.store.database import Database, open_database
+from bot.store.enums import ModelStatus
+from bot.store.models import ModelVersion
+from bot.store.predictions import latest_predictions, save_predictions
+from bot.store.tables import metadata
+from predictors.snapshot import FRAMES, Snapshot
+from tests.integration.invented import SCORED_FROM, Shop, write_shop
+from tests.integration.shop_rows import add_customer, add_order
+
+NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
+FILES = {
+    "customers": "customer_id,country,region,created_at\nc1,DE,north,2025-12-01\nc2,DE,,2025-12-01T08:00:00.25Z\n",
+    "products": "product_id,category,price,weight_g,volume_cm3,photos\np1,lamp,30,500,1200.5,3\np2,,,,many,\n",
+    "orders": "order_id,customer_id,placed_at,promised_at,total\n"
+    "o1,c1,2026-01-05T10:00:00,2026-01-08,39.90\no2,c2,2026-01-06T10:00:00.123456,,12\n",
+    "order_lines": "order_id,line_no,product_id,seller_id,quantity,unit_price,shipping_price,ship_by,seller_region\n"
+    "o1,1,p1,s1,1,30,4.5,2026-01-06T12:00:00,south\no2,1,p2,s2,2,,,2026-01-07T12:00:00Z,\n",
+    "touchpoints": "touchpoint_id,customer_id,order_id,kind,occurred_at,recorded_at,value,payment_type,installments\n"
+    "t1,c1,o1,paid,2026-01-05T11:00:00,2026-01-05T11:30:00,,card,3\n"
+    "t2,c1,o1,review,2026-01-12T09:00:00,,1,,\n"
+    "t3,c2,,ticket_opened,2026-01-13T09:00:00.5,,,,\n"
+    "t4,c2,o2,page_view,2026-01-13T09:00:00,,,,\n",
+}
+CHANGED = {
+    "customers": FILES["customers"].replace("DE,north", "DE,east"),
+    "products": FILES["products"].replace("lamp", "chair").replace("1200.5", ""),
+    "orders": FILES["orders"].replace("2026-01-08", "2026-01-18"),
+    "order_lines": FILES["order_lines"].replace("p1,s1,1", ",s9,2").replace("2026-01-06T12", "2026-01-09T12"),
+}
+
+
+@pytest.fixture
+def both(sqlite_url: str, postgres_url: str) -> Iterator[tuple[Database, Database]]:
+    opened = open_database(sqlite_url), open_database(postgres_url)
+    yield opened
+    for database in opened:
+        database.close()
+
+
+def import_texts(database: Database, folder: Path, texts: dict[str, str], at: datetime) -> None:
+    folder.mkdir(exist_ok=True)
+    for name, text in texts.items():
+        (folder / f"{name}.csv").write_text(text, encoding="utf-8")
+    settings = Settings(home=folder)
+    settings = settings.model_copy(update={"shop": settings.shop.model_copy(update={"timezone": "Europe/Berlin"})})
+    reports = Importer(database, ManualClock(at), settings).import_paths([folder], rejects=folder / "rejects.csv")
+    assert sum(report.rejected for report in reports) == 0
+
+
+def snapshot_of(database: Database, until: datetime) -> Snapshot:
+    with database.read() as connection:
+        return history.read_snapshot(connection, until=until, timezone="Europe/Berlin")
+
+
+def assert_same(first: Snapshot, second: Snapshot) -> None:
+    for name in FRAMES:
+        frames = (getattr(first, name), getattr(second, name))
+        assert_frame_equal(*frames, check_row_order=False)
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("until", [NOW, NOW + timedelta(hours=36), NOW + timedelta(days=9)])
+def test_both_engines_give_the_same_frames_with_what_was_replaced(
+    both: tuple[Database, Database], tmp_path: Path, until: datetime
+) -> None:
+    for database in both:
+        import_texts(database, tmp_path / "first", FILES, NOW)
+        import_texts(database, tmp_path / "second", CHANGED, NOW + timedelta(days=1))
+        again = {"orders": CHANGED["orders"].replace("39.90", "35.00")}
+        import_texts(database, tmp_path / "third", again, NOW + timedelta(days=2))
+    assert_same(*(snapshot_of(database, until) for database in both))
+
+
+def test_every_version_of_a_row_is_read_with_its_span(database: Database, tmp_path: Path) -> None:
+    changed_at, again_at = NOW + timedelta(days=1), NOW + timedelta(days=2)
+    import_texts(database, tmp_path / "first", FILES, NOW)
+    import_texts(database, tmp_path / "second", CHANGED, changed_at)
+    again = {"orders": CHANGED["orders"].replace("39.90", "35.00")}
+    import_texts(database, tmp_path / "third", again, again_at)
+    seen = snapshot_of(database, again_at)
+    placed = datetime(2026, 1, 5, 9, tzinfo=UTC)  # ten o'clock in Berlin
+    promised = datetime(2026, 1, 7, 23, tzinfo=UTC)  # midnight in Berlin
+    versions = seen.orders.filter(pl.col("placed_at") == placed).sort("recorded_at")
+    assert versions.select("promised_at", "total", "recorded_at", "superseded_at").rows() == [
+        (promised, 39.9, placed, changed_at),
+        (promised + timedelta(days=10), 39.9, changed_at, again_at),
+        (promised + timedelta(days=10), 35.0, again_at, None),
+    ]
+    lines = seen.order_lines.filter(pl.col("line_no") == 1, pl.col("order_id") == versions["order_id"][0])
+    assert lines.sort("recorded_at").select("seller_id", "quantity", "ship_by", "superseded_at").rows() == [
+        ("s1", 1.0, datetime(2026, 1, 6, 11, tzinfo=UTC), changed_at),
+        ("s9", 2.0, datetime(2026, 1, 9, 11, tzinfo=UTC), None),
+    ]
+    assert lines.sort("recorded_at")["product_id"].is_null().to_list() == [False, True]
+    products = seen.products.sort("recorded_at", "category", nulls_last=True)
+    assert products.select("category", "volume_cm3", "photos").rows() == [
+        ("lamp", 1200.5, 3.0),
+        (None, None, None),
+        ("chair", None, 3.0),
+    ]
+    assert seen.customers.filter(pl.col("region") == "north")["superseded_at"].to_list() == [changed_at]
+
+
+def test_times_keep_their_microseconds_and_attributes_their_types(database: Database, tmp_path: Path) -> None:
+    import_texts(database, tmp_path, FILES, NOW)
+    seen = snapshot_of(database, NOW)
+    assert datetime(2026, 1, 6, 9, 0, 0, 123456, tzinfo=UTC) in seen.orders["placed_at"].to_list()
+    assert datetime(2025, 12, 1, 8, 0, 0, 250000, tzinfo=UTC) in seen.customers["recorded_at"].to_list()
+    assert datetime(2026, 1, 7, 12, tzinfo=UTC) in seen.order_lines["ship_by"].to_list()
+    points = seen.touchpoints.sort("occurred_at")
+    assert points.select("kind", "value", "payment_type", "installments").rows() == [
+        ("paid", None, "card", 3.0),
+        ("review", 1.0, None, None),
+        ("ticket_opened", None, None, None),
+    ]
+
+
+def test_what_is_recorded_later_is_not_read(database: Database, tmp_path: Path) -> None:
+    import_texts(database, tmp_path, FILES, NOW)
+    seen = snapshot_of(database, datetime(2026, 1, 5, 10, 15, tzinfo=UTC))
+    assert (seen.orders.height, seen.order_lines.height, seen.touchpoints.height) == (1, 1, 0)
+    nothing = snapshot_of(database, datetime(1969, 1, 1, tzinfo=UTC))
+    assert [getattr(nothing, name).height for name in FRAMES] == [0] * len(FRAMES)
+
+
+# --- Predictions -------------------------------------------------------------------------------------
+
+
+def prediction(customer_id: int, order_id: int | None, **changed: Any) -> dict[str, Any]:
+    return {
+        "kind": "issue", "moment": "due", "subject": "o1", "customer_id": customer_id, "order_id": order_id,
+        "as_of": NOW, "horizon_days": 45, "probability": 0.25, "band": "medium", "stage": "rules", "model": "rules",
+        "model_version_id": None, "reasons": [{"feature": "arrival", "text": "late", "effect": 0.1}],
+        "fragility": {"level": "low", "shocks": []}, "recorded_at": NOW, **changed,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def ids(database: Database) -> tuple[int, int]:
+    with database.write() as connection:
+        customer_id = add_customer(connection, "c1", NOW - timedelta(days=20))
+        return customer_id, add_order(connection, "o1", customer_id, NOW - timedelta(days=10))
+
+
+def test_saving_again_renews_the_same_rows_in_the_order_given(database: Database, ids: tuple[int, int]) -> None:
+    rows = [prediction(*ids, subject=f"o{number}") for number in range(5)]
+    with database.write() as connection:
+        first = save_predictions(connection, rows)
+    later = [{**row, "probability": 0.5, "band": "high", "recorded_at": NOW + timedelta(days=1)} for row in rows]
+    with database.write() as connection:
+        again = save_predictions(connection, [*reversed(later), prediction(*ids, subject="new")])
+    assert again[:5] == first[::-1]
+    assert again[5] not in first
+    with database.read() as connection:
+        kept = connection.execute(sa.select(metadata.tables["predictions"]).order_by(sa.text("id"))).all()
+    assert [(row.probability, row.band) for row in kept] == [(0.5, "high")] * 5 + [(0.25, "medium")]
+    assert kept[0].recorded_at == NOW + timedelta(days=1)
+    assert kept[0].reasons == [{"feature": "arrival", "text": "late", "effect": 0.1}]
+    with database.write() as connection:
+        assert save_predictions(connection, []) == []
+
+
+def test_a_full_batch_of_predictions_fits_one_statement(database: Database, ids: tuple[int, int]) -> None:
+    rows = [prediction(*ids, subject=f"o{number}") for number in range(300)]
+    with database.write() as connection:
+        assert len(set(save_predictions(connection, rows))) == 300
+
+
+def test_the_latest_prediction_of_each_subject_is_what_was_known_by_then(
+    database: Database, ids: tuple[int, int]
+) -> None:
+    day = timedelta(days=1)
+    rows = [
+        prediction(*ids, as_of=NOW, recorded_at=NOW),
+        prediction(*ids, as_of=NOW + day, recorded_at=NOW + day),
+        prediction(*ids, as_of=NOW + day, recorded_at=NOW + 3 * day, model="issue-due-45-v1"),
+        prediction(*ids, as_of=NOW, recorded_at=NOW, subject="o2"),
+        prediction(ids[0], None, kind="churn", moment="now", subject="c1"),
+    ]
+    with database.write() as connection:
+        numbers = save_predictions(connection, rows)
+
+    def latest(until: datetime, subjects: list[str] | None = None) -> list[int]:
+        with database.read() as connection:
+            return [row.id for row in latest_predictions(connection, "issue", until=until, subjects=subjects)]
+
+    assert latest(NOW - day) == []
+    assert latest(NOW) == [numbers[0], numbers[3]]
+    assert latest(NOW + 2 * day, ["o1"]) == [numbers[1]]
+    assert latest(NOW + 3 * day) == [numbers[2], numbers[3]]
+
+
+# --- Models ------------------------------------------------------------------------------------------
+
+
+def version(number: int, **changed: Any) -> ModelVersion:
+    fields: dict[str, Any] = {
+        "id": 0, "name": f"issue-due-45-v{number}", "kind": "issue", "moment": "due", "horizon_days": 45,
+        "version": number, "stage": "logistic", "path": "x.joblib", "sha256": "ab", "trained_as_of": NOW,
+        "created_at": NOW, "metrics": {"aftercare": {"auc": {"value": 0.7}}}, "manifest": {"version": number},
+        "status": ModelStatus.CHAMPION,
+    }  # fmt: skip
+    return ModelVersion(**{**fields, **changed})
+
+
+def test_one_model_of_a_kind_moment_and_horizon_is_champion(database: Database) -> None:
+    with database.write() as connection:
+        assert models.next_version(connection, "issue", "due", 45) == 1
+        first, second = (models.add_model(connection, version(number)) for number in (1, 2))
+        other = models.add_model(connection, version(1, name="issue-due-30-v1", horizon_days=30))
+        assert first.status is ModelStatus.CHALLENGER
+        assert models.champion(connection, "issue", "due", 45) is None
+        models.make_champion(connection, first.id)
+        models.make_champion(connection, other.id)
+        models.make_champion(connection, second.id)
+    with database.read() as connection:
+        found = models.champion(connection, "issue", "due", 45)
+        assert found is not None
+        assert (found.id, found.metrics, found.manifest, found.trained_as_of) == (
+            second.id, second.metrics, {"version": 2}, NOW,
+        )  # fmt: skip
+        assert models.horizons(connection, "issue", "due") == [30, 45]
+        previous = models.previous_champion(connection, "issue", "due", 45)
+        assert previous is not None
+        assert (previous.id, previous.status) == (first.id, ModelStatus.RETIRED)
+        assert models.next_version(connection, "issue", "due", 45) == 3
+        assert [one.name for one in models.list_models(connection)] == [
+            "issue-due-30-v1", "issue-due-45-v2", "issue-due-45-v1",
+        ]  # fmt: skip
+        assert models.model_named(connection, "nothing") is None
+
+
+def test_the_database_itself_refuses_a_second_champion(database: Database) -> None:
+    with database.write() as connection:
+        first, second = (models.add_model(connection, version(number)) for number in (1, 2))
+        models.make_champion(connection, first.id)
+    table = metadata.tables["model_versions"]
+    with pytest.raises(IntegrityError), database.write() as connection:
+        connection.execute(sa.update(table).where(table.c.id == second.id).values(status="champion"))
+    with database.read() as connection:
+        found = models.champion(connection, "issue", "due", 45)
+    assert found is not None
+    assert found.id == first.id
+
+
+def test_promoting_and_rolling_back_real_models(database: Database, tmp_path: Path) -> None:
+    write_shop(tmp_path, orders=300)
+    shop = Shop(database, tmp_path)
+    shop.read_files()
+    trainer = Trainer(database, shop.clock, shop.settings)
+    with pytest.raises(Refused, match="no earlier model"):
+        trainer.rollback("issue", "due", 20)
+    first, second = (trainer.train("issue", moment="due", as_of=SCORED_FROM)[0].name for _ in range(2))
+    trainer.promote(first)
+    trainer.promote(second)
+
+    def statuses() -> dict[str, str]:
+        return {one.name: one.status.value for one in trainer.list_models()}
+
+    assert statuses() == {first: "retired", second: "champion"}
+    assert trainer.rollback("issue", "due", 20).name == first
+    assert statuses() == {first: "champion", second: "retired"}
+    with pytest.raises(Refused, match="no earlier model"):
+        trainer.rollback("issue", "due", 20)
