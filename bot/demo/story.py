@@ -246,8 +246,8 @@ class Story:
     now: datetime = datetime(2026, 3, 10, 9, 30, tzinfo=UTC)
     days: int = 275
     future_days: int = 15
-    customers: int = 1300
-    sale_share: float = 0.28
+    customers: int = 1700
+    sale_share: float = 0.24
     sale_days: tuple[float, float] = (9.0, 4.5)
     sale_goods: float = 0.75
     promise_days: int = 6
