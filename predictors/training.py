@@ -188,9 +188,9 @@ def _judge(
     if champion is None:
         return Verdict(passed=True, reason="the first model of its kind")
     if later.each_class < MIN_LATER_EACH_CLASS:
-        return Verdict(
-            passed=champion.stage is Stage.RULES, reason="too few later outcomes to judge by; the old model stays"
-        )
+        if champion.stage is Stage.RULES:
+            return Verdict(passed=True, reason="too few later outcomes to judge by; the old model had learned nothing")
+        return Verdict(passed=False, reason="too few later outcomes to judge by; the old model stays")
     seen = champion.trained_as_of > later.frame["moment"][0]
     try:
         if seen and champion.stage is not Stage.RULES:
