@@ -16,6 +16,7 @@ import structlog
 
 from bot.channels.slack.connection import SlackConnection
 from bot.errors import StoreError, TransientChannelError
+from bot.services.knowledge import KnowledgeDesk
 from bot.store.database import ping
 from bot.store.delivery import held_since
 from bot.web.app import Check, build_app
@@ -144,6 +145,7 @@ class Running:
                     return False
             else:
                 self._slack = slack
+                threading.Thread(target=_warm, args=(self._app.knowledge,), name="warm", daemon=True).start()
                 return True
         return False
 
@@ -186,3 +188,14 @@ class Running:
         if email is None:
             return "off"
         return "connected" if email.connected() else "disconnected"
+
+
+def _warm(knowledge: KnowledgeDesk) -> None:
+    """Build and load what the first customer's question needs, before it comes; without it, that one would wait."""
+    began = time.monotonic()
+    try:
+        knowledge.decide("Where is my parcel?")  # nothing is remembered of it
+    except Exception as error:  # the edge of the thread: the first question will tell what is wrong
+        log.warning("knowledge_not_warmed", error=type(error).__name__)
+    else:
+        log.info("knowledge_warmed", seconds=round(time.monotonic() - began, 2))

@@ -6,6 +6,7 @@ concrete parts.
 
 from __future__ import annotations
 
+import threading
 from functools import cached_property
 from pathlib import Path
 
@@ -55,6 +56,7 @@ class App:
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self.settings = settings
         self.clock = clock or clock_from_environment()
+        self._delivered = threading.Event()  # something that Slack shows has changed
 
     @classmethod
     def from_config(cls, path: Path | None = None) -> App:
@@ -259,21 +261,37 @@ class App:
                 )
             )
         if delivery:
-            jobs.append(Job(name="deliver", work=self.deliver, seconds=min(seconds, DELIVERY_SECONDS)))
+            soon = min(seconds, DELIVERY_SECONDS)
+            jobs.append(Job(name="deliver", work=self.deliver, seconds=soon))
+            jobs.append(Job(name="show", work=self.show_delivered, seconds=soon))
         return Scheduler(jobs)
 
     def tick(self) -> None:
         """Do what time does to check-ins, and show it."""
         self.upkeep.run()
         self.conversations.resume()  # what they decide to say leaves with the next delivery
-        if "slack" in self.__dict__ and self.slack is not None:
-            self.slack.sync()
+        self._show()
 
     def deliver(self) -> None:
         """Show what is in doubt, send what is due, ask about what is in doubt."""
-        self.deliverer.recover()
-        self.deliverer.drain()
-        self.deliverer.reconcile()
+        recovered = self.deliverer.recover()
+        report = self.deliverer.drain()
+        if recovered + self.deliverer.reconcile() or any(vars(report).values()):
+            self._delivered.set()
+
+    def show_delivered(self) -> None:
+        """Show what the delivery did, if anything; a job of its own, so that Slack never holds up or fails a send."""
+        if self._delivered.is_set():
+            self._delivered.clear()
+            try:
+                self._show()
+            except Exception:
+                self._delivered.set()  # until it was shown
+                raise
+
+    def _show(self) -> None:
+        if "slack" in self.__dict__ and self.slack is not None:
+            self.slack.sync()
 
     @cached_property
     def curation(self) -> Curation:

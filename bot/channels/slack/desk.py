@@ -49,6 +49,7 @@ class SlackDesk:
         self._channel = settings.slack.review_channel
         self._lock = threading.RLock()  # one picture at a time, so that an older one never covers a newer one
         self._syncing = threading.Lock()
+        self._again = threading.Event()  # somebody asked while a sync was under way
         self._found: dict[str, str] | None = None  # key -> ts of what was posted before this process started
 
     def sync(self) -> int:
@@ -59,21 +60,18 @@ class SlackDesk:
         TransientChannelError
             Slack asks to wait, or is not there; the rest follows at the next tick.
         """
-        if not self._syncing.acquire(blocking=False):
-            return 0  # the tick before is still at it
-        try:
-            now = self._clock.now()
-            with self._database.read() as connection:
-                new_handoffs = posts.handoffs_to_post(connection, now, BATCH)
-                known_handoffs = [facts.id for facts, _ in posts.posted_handoffs(connection)]
-                due_cards = posts.cards_to_update(connection, now, BATCH) + posts.cards_to_post(connection, now, BATCH)
-            # A customer who waits for a human comes before new proposals.
-            touched = sum(
-                self._guarded(HANDOFF, subject, self.show_handoff) for subject in new_handoffs + known_handoffs
-            )
-            return touched + sum(self._guarded(CARD, subject, self.show) for subject in due_cards)
-        finally:
-            self._syncing.release()
+        touched = 0
+        self._again.set()
+        # A sync under way may have looked before the caller's change: it is left to look once more, but not for ever.
+        for _ in range(2):
+            if not self._again.is_set() or not self._syncing.acquire(blocking=False):
+                break
+            try:
+                self._again.clear()
+                touched += self._sync()
+            finally:
+                self._syncing.release()
+        return touched
 
     def show(self, outreach_id: int) -> bool:
         """Post or redraw one card; False where it already shows how things stand."""
@@ -98,6 +96,16 @@ class SlackDesk:
             return self._post_handoff(handoff_id) if post is None else self._follow(facts, post)
 
     # --- How -------------------------------------------------------------------------------------------------
+
+    def _sync(self) -> int:
+        now = self._clock.now()
+        with self._database.read() as connection:
+            new_handoffs = posts.handoffs_to_post(connection, now, BATCH)
+            known_handoffs = [facts.id for facts, _ in posts.posted_handoffs(connection)]
+            due_cards = posts.cards_to_update(connection, now, BATCH) + posts.cards_to_post(connection, now, BATCH)
+        # A customer who waits for a human comes before new proposals.
+        touched = sum(self._guarded(HANDOFF, subject, self.show_handoff) for subject in new_handoffs + known_handoffs)
+        return touched + sum(self._guarded(CARD, subject, self.show) for subject in due_cards)
 
     def _put(self, purpose: str, subject: int, rendered: Rendered) -> bool:
         now = self._clock.now()
