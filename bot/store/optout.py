@@ -14,15 +14,13 @@ from sqlalchemy import Connection
 from bot.decide.lifecycle import OutreachState
 from bot.decide.policy import Reason
 from bot.store import audit
-from bot.store.consent import consent_of, record_consent, suppress
+from bot.store.consent import CHECK_INS, consent_of, record_consent, suppress
 from bot.store.outreach import change_state, list_outreach
 from bot.store.shop import Customer, add_touchpoint
 from bot.store.tables import customers
 
-__all__ = ["PURPOSE", "end_contact"]
+__all__ = ["end_contact"]
 
-# The purpose in the consent ledger under which check-ins are allowed or forbidden.
-PURPOSE = "check_ins"
 _STILL_OPEN = (OutreachState.SUGGESTED, OutreachState.SNOOZED, OutreachState.DEFERRED, OutreachState.APPROVED)
 
 
@@ -45,9 +43,10 @@ def end_contact(
     """
     # The same lock as a claim takes: what is not yet claimed is stopped here, what is claimed has left.
     connection.execute(sa.select(customers.c.id).where(customers.c.id == customer.id).with_for_update())
-    if consent_of(connection, [customer.id], channel)[customer.id] is False:
+    # Only this purpose: a no to something else may be taken back without a word about check-ins.
+    if consent_of(connection, [customer.id], channel, CHECK_INS)[customer.id] is False:
         return False
-    record_consent(connection, customer.id, channel, PURPOSE, False, origin, evidence, now)
+    record_consent(connection, customer.id, channel, CHECK_INS, False, origin, evidence, now)
     address = {"email": customer.email, "slack": customer.slack_user_id}.get(channel)
     if address:
         suppress(connection, channel, address, "opt_out", now)
