@@ -6,6 +6,7 @@ human asked for, small talk, the customer's own order, articles, one question ba
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -21,13 +22,15 @@ from bot.store.database import Connection
 from bot.store.enums import Author, ConversationState
 from bot.store.optout import end_contact
 from bot.store.outreach import Outreach, change_state, list_outreach
-from bot.store.shop import Customer, add_touchpoint
+from bot.store.shop import Customer, add_touchpoint, customer
 from messages.answers import Answer, Decision, KnownIntent
 
 __all__ = ["CarriedOut", "ConversationDecision", "Dialogue", "Reason"]
 
 # A message this long after the last check-in is no reply to it.
 REPLY_WINDOW = timedelta(days=60)
+# Who names a channel while opting out means that one, whichever they write by.
+_NAMED = {"email": re.compile(r"(?i)\be-?mail|\bmail(s|en|ing)?\b"), "slack": re.compile(r"(?i)\bslack\b")}
 
 
 class ConversationDecision(StrEnum):
@@ -110,7 +113,7 @@ class Dialogue:
         human = thread.state == ConversationState.HUMAN
         says = not human and step.decision is not ConversationDecision.SILENT
         if step.decision is ConversationDecision.OPT_OUT:
-            says = self._opt_out(connection, thread, utterance, person, now) and says
+            says = self._opt_out(connection, thread, utterance, now) and says
         active = store.active_handoff(connection, thread.id)
         handoff_id = active.id if active is not None else None
         if human and handoff_id is not None and step.urgent:
@@ -218,26 +221,33 @@ class Dialogue:
             article_version_id=step.version_id,
         )
 
-    def _opt_out(
-        self,
-        connection: Connection,
-        thread: Conversation,
-        utterance: InboundUtterance,
-        person: Customer | None,
-        now: datetime,
-    ) -> bool:
-        """End contact; False says that it was ended before, and nothing need be confirmed."""
-        if person is not None:
-            return end_contact(
+    @staticmethod
+    def _opt_out(connection: Connection, thread: Conversation, utterance: InboundUtterance, now: datetime) -> bool:
+        """End contact; False says that it was ended before, and nothing need be confirmed.
+
+        It needs less than order data do: whoever the channel vouched for may end contact with themselves, though
+        the thread was begun as somebody else; an unknown sender's address is left alone from now on.
+        """
+        # A Slack sender is `slack:TEAM:USER`; what customers are reached by is the user.
+        sender = utterance.author_id or ""
+        address = sender.rpartition(":")[2] if thread.channel == "slack" else sender
+        new = suppress(connection, thread.channel, address, "opt_out", now) if address else False
+        person = customer(connection, utterance.customer_id) if utterance.customer_id is not None else None
+        if person is None:
+            return new
+        named = {channel for channel, words in _NAMED.items() if words.search(utterance.text[:4_000])}
+        ended = [
+            end_contact(
                 connection,
                 person,
-                thread.channel,
+                channel,
                 origin=f"{thread.channel}_reply",
                 evidence=f"{utterance.source}:{utterance.external_id}",
                 now=now,
             )
-        # Not authenticated, but harmless: the address itself is left alone from now on.
-        return suppress(connection, thread.channel, utterance.author_id or "", "opt_out", now)
+            for channel in (thread.channel, *sorted(named - {thread.channel}))
+        ]
+        return any(ended)
 
     def _note_reply(
         self, connection: Connection, thread: Conversation, utterance: InboundUtterance, person: Customer, now: datetime
