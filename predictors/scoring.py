@@ -54,8 +54,8 @@ REFERENCE_MOMENTS = {name: (Moment.DUE,) if name in _DUE_ONLY else (Moment.PLACE
 
 
 def spanned(subjects: pl.DataFrame, start: datetime, end: datetime) -> pl.DataFrame:
-    """Choose the subjects of a backtest: placed since `start`, their moment in the half-open span."""
-    return subjects.filter((pl.col("moment") >= start) & (pl.col("moment") < end) & (pl.col("placed_moment") >= start))
+    """Choose the subjects of a backtest: their own moment lies in the half-open span, whenever they were placed."""
+    return subjects.filter((pl.col("moment") >= start) & (pl.col("moment") < end))
 
 
 def recent_subjects(

@@ -38,6 +38,16 @@ def test_a_line_has_the_keys_of_the_contract_and_rules_score_from_the_first_day(
     assert {one.fragility.level for one in scored} <= {"low", "medium", "high"}
 
 
+def test_a_backtest_asks_about_every_order_whose_own_moment_lies_in_the_span_whenever_it_was_placed(shop: Shop) -> None:
+    at_purchase = {
+        one.order_key: one.as_of for one in shop.scorer.score("issue", moment="placed", start=START, end=NOW)
+    }
+    due = {one.order_key: one.as_of for one in shop.scorer.score("issue", moment="due", start=START, end=NOW)}
+    asked = {one.order_key for one in shop.scorer.score("issue", moment="due", start=SCORED_FROM, end=SCORED_TO)}
+    assert asked == {order for order, instant in due.items() if SCORED_FROM <= instant < SCORED_TO}
+    assert any(at_purchase[order] < SCORED_FROM for order in asked & at_purchase.keys())
+
+
 def test_a_learned_stage_is_promoted_scores_and_is_better_than_chance(
     sqlite_database: Database, tmp_path: Path
 ) -> None:
