@@ -17,11 +17,13 @@ from bot.store.tables import metadata
 
 __all__ = [
     "DueAssignment",
+    "FirstOutcome",
     "Happened",
     "NewOutcome",
     "ObservedArm",
     "SentOutreach",
     "due_assignments",
+    "first_outcomes",
     "happened_to",
     "observed_arms",
     "orders_placed",
@@ -40,7 +42,7 @@ orders = metadata.tables["orders"]
 
 @dataclass(frozen=True, kw_only=True)
 class DueAssignment:
-    """A draw whose horizon has passed, with the first contact that came of it, if any."""
+    """A draw whose horizon has passed, with the first contact that was sent, else proposed, because of it."""
 
     id: int
     customer_id: int
@@ -113,6 +115,16 @@ class ObservedArm:
     value: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class FirstOutcome:
+    """What became of a customer's first draw over an order."""
+
+    order_id: int
+    arm: str
+    anchor_at: datetime
+    value: float
+
+
 def due_assignments(
     connection: Connection, playbooks: Collection[str], kind: str, drawn_by: datetime, after_id: int, limit: int
 ) -> list[DueAssignment]:
@@ -120,7 +132,13 @@ def due_assignments(
     out, refused = outreaches.c, refusals.c
     # A name of its own for the inner table, so that it is not taken for the outer one.
     contacts, noes = outreaches.alias("contacts"), refusals.alias("noes")
-    first_contact = sa.select(sa.func.min(contacts.c.id)).where(contacts.c.assignment_id == assignments.c.id)
+    # The first that was sent, however many were proposed and dropped before it; else the first proposal.
+    first_contact = (
+        sa.select(contacts.c.id)
+        .where(contacts.c.assignment_id == assignments.c.id)
+        .order_by(contacts.c.sent_at.is_(None), contacts.c.sent_at, contacts.c.id)
+        .limit(1)
+    )
     first_refusal = sa.select(sa.func.min(noes.c.id)).where(noes.c.assignment_id == assignments.c.id)
     labelled = sa.exists().where(outcomes.c.assignment_id == assignments.c.id, outcomes.c.kind == kind)
     columns = assignments.c
@@ -233,3 +251,26 @@ def observed_arms(connection: Connection, kinds: Collection[str], now: datetime)
         columns.recorded_at <= now,
     )
     return [ObservedArm(**row._mapping) for row in connection.execute(query.order_by(columns.id))]
+
+
+def first_outcomes(connection: Connection, kind: str, horizon_days: int, until: datetime) -> list[FirstOutcome]:
+    """Return the outcome of each customer's first draw over an order, as recorded by an instant.
+
+    Later draws of the same customer do not count: an earlier check-in may have changed what they began with.
+    """
+    columns = outcomes.c
+    place = sa.func.row_number().over(partition_by=columns.customer_id, order_by=(columns.anchor_at, columns.id))
+    ranked = (
+        sa.select(columns.id, columns.order_id, columns.arm, columns.anchor_at, columns.value, place.label("place"))
+        .where(
+            columns.kind == kind,
+            columns.horizon_days == horizon_days,
+            columns.assignment_id.is_not(None),
+            columns.order_id.is_not(None),
+            columns.arm.is_not(None),
+            columns.recorded_at <= until,
+        )
+        .subquery()
+    )
+    query = sa.select(ranked.c.order_id, ranked.c.arm, ranked.c.anchor_at, ranked.c.value).where(ranked.c.place == 1)
+    return [FirstOutcome(**row._mapping) for row in connection.execute(query.order_by(ranked.c.id))]

@@ -17,7 +17,7 @@ from bot.services.labelling import Labeller
 from bot.services.playbooks import load_playbooks
 from bot.services.review import ReviewDesk
 from bot.store.database import Database
-from bot.store.outreach import Outreach, change_state
+from bot.store.outreach import NewOutreach, Outreach, change_state, insert_outreach, outreach
 from bot.store.tables import metadata
 from tests.integration.shop_rows import add_customer, add_order, add_touchpoint, insert, propose
 
@@ -228,3 +228,25 @@ def test_figures_count_what_happened_and_hold_it_against_the_targets(database: D
     clock.advance(31 * DAY)
     later = {kpi.name: kpi for kpi in Insight(database, clock, settings).kpis()}
     assert (later["proposed"].value, later["approval_rate"].value) == (0, None)
+
+
+def test_treated_is_whoever_was_sent_anything_though_an_earlier_proposal_was_not(
+    database: Database, clock: ManualClock, labeller: Labeller
+) -> None:
+    unsent = propose(database, clock.now())
+    now = clock.now() + 15 * DAY
+    with database.write() as connection:
+        values = {name: getattr(unsent, name) for name in NewOutreach.__dataclass_fields__}
+        again = insert_outreach(connection, NewOutreach(**{**values, "dedupe_key": "again"}), now)
+        assert again is not None
+        second = outreach(connection, again)
+        for one, state in ((unsent, OutreachState.REJECTED), (second, OutreachState.APPROVED)):
+            assert change_state(connection, one.id, one.version, [one.state], state, now)
+        second = outreach(connection, again)
+        other = add_customer(connection, "other", now)
+        add_touchpoint(connection, "ticket_opened", other, now)  # so that silence is an answer
+    send(database, second, now)
+    clock.advance(HORIZON + DAY)
+    labeller.label()
+    (found,) = rows(database, "issue")
+    assert (found.treated, found.outreach_id) == (True, second.id)
