@@ -100,11 +100,12 @@ class Upkeep:
 
     def _overtaken(self, connection: Connection) -> list[Change]:
         now = self._clock.now()
-        kinds = frozenset().union(*self._exits.values()) - {"placed"}
-        found = upkeep.overtaken(connection, kinds, now, AT_ONCE) if kinds else []
-        if any("placed" in exits for exits in self._exits.values()):
-            found = [*found, *upkeep.overtaken_by_order(connection, now, AT_ONCE)]
-        reasons = {one.outreach_id: one.kind for one in found if one.kind in self._exits.get(one.playbook, frozenset())}
+        happened = {playbook: exits - {"placed"} for playbook, exits in self._exits.items()}
+        ordered = [playbook for playbook, exits in self._exits.items() if "placed" in exits]
+        found = upkeep.overtaken(connection, happened, now, AT_ONCE)
+        if ordered:
+            found += upkeep.overtaken_by_order(connection, ordered, now, AT_ONCE)
+        reasons = {one.outreach_id: one.kind for one in found}
         return [
             (one, _S.CANCELLED, {"refusal": reasons[one.id]})
             for one in _load(connection, sorted(reasons))

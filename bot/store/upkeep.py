@@ -5,7 +5,7 @@ Only reading; what becomes of them is `bot.services.upkeep`'s business.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -50,16 +50,30 @@ def awake(connection: Connection, now: datetime, limit: int) -> list[int]:
     return list(connection.execute(query.order_by(columns.id).limit(limit)).scalars())
 
 
-def overtaken(connection: Connection, kinds: Collection[str], now: datetime, limit: int) -> list[Overtaken]:
-    """Return open check-ins with what was recorded of some kinds since they were proposed.
+def overtaken(
+    connection: Connection, exits: Mapping[str, Collection[str]], now: datetime, limit: int
+) -> list[Overtaken]:
+    """Return open check-ins with what was recorded since they were proposed and ends them.
 
     What happened to another order of the customer's does not count.
+
+    Parameters
+    ----------
+    exits : mapping of str to collection of str
+        By playbook, the kinds that end its check-ins; others are left out here, so that they fill no page.
     """
     out, happened = outreaches.c, touchpoints.c
+    ends = [
+        sa.and_(out.playbook == playbook, happened.kind.in_(sorted(kinds)))
+        for playbook, kinds in exits.items()
+        if kinds
+    ]
+    if not ends:
+        return []
     query = (
         sa.select(out.id.label("outreach_id"), out.playbook, happened.kind)
         .join(touchpoints, happened.customer_id == out.customer_id)
-        .where(out.state.in_(CANCELLABLE), happened.kind.in_(list(kinds)))
+        .where(out.state.in_(CANCELLABLE), sa.or_(*ends))
         .where(happened.recorded_at > out.created_at, happened.recorded_at <= now)
         .where(sa.or_(happened.order_id.is_(None), out.order_id.is_(None), happened.order_id == out.order_id))
         .order_by(out.id)
@@ -69,13 +83,16 @@ def overtaken(connection: Connection, kinds: Collection[str], now: datetime, lim
     return [Overtaken(**row._mapping) for row in connection.execute(query)]
 
 
-def overtaken_by_order(connection: Connection, now: datetime, limit: int) -> list[Overtaken]:
-    """Return open check-ins whose customer has ordered again since they were proposed."""
+def overtaken_by_order(
+    connection: Connection, playbooks: Collection[str], now: datetime, limit: int
+) -> list[Overtaken]:
+    """Return open check-ins of some playbooks whose customer has ordered again since they were proposed."""
     out = outreaches.c
     query = (
         sa.select(out.id.label("outreach_id"), out.playbook, sa.literal("placed").label("kind"))
         .join(orders, orders.c.customer_id == out.customer_id)
-        .where(out.state.in_(CANCELLABLE), orders.c.placed_at > out.created_at, orders.c.placed_at <= now)
+        .where(out.state.in_(CANCELLABLE), out.playbook.in_(sorted(playbooks)))
+        .where(orders.c.placed_at > out.created_at, orders.c.placed_at <= now)
         .order_by(out.id)
         .distinct()
         .limit(limit)

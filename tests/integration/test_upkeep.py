@@ -132,3 +132,19 @@ def test_a_sent_one_is_closed_once_its_outcome_is_known(
             recorded_at=clock.now(),
         )  # fmt: skip
     assert upkeep.run() == UpkeepReport(closed=1)
+
+
+def test_what_does_not_end_a_check_in_never_hides_what_ends_another(
+    database: Database, clock: ManualClock, upkeep: Upkeep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.services.upkeep.AT_ONCE", 2)
+    staying = [propose(database, clock.now(), f"c{n}") for n in range(3)]
+    leaving = propose(database, clock.now(), "late")
+    clock.advance(HOUR)
+    with database.write() as connection:
+        for one in staying:  # ends other playbooks' check-ins, and a new order ends a third one's
+            add_touchpoint(connection, "activated", one.customer_id, clock.now(), one.order_id)
+            add_order(connection, f"new-{one.id}", one.customer_id, clock.now())
+        add_touchpoint(connection, "delivered", leaving.customer_id, clock.now(), leaving.order_id)
+    assert upkeep.run() == UpkeepReport(cancelled=1)
+    assert state_of(database, leaving.id) is OutreachState.CANCELLED
