@@ -19,6 +19,7 @@ from bot.store import migrations
 from bot.store.database import open_database
 from bot.store.shop import link_slack_user
 from docs.pictures.browser import page
+from docs.pictures.mail import shoot_mail
 from tests.integration.shop_rows import insert, propose
 from tests.peers.local_slack import TEAM, LocalSlack
 from tests.slack_world import ADA, MARIA, SlackWorld, slack_world, start_peer
@@ -41,6 +42,7 @@ REASONS = [
 
 def main(folder: Path) -> None:
     """Take every picture into a folder."""
+    shoot_mail(folder / "mail.png", "Your order o-1042 may arrive later than promised", DRAFT, NOON)
     with product() as world:
         with world.database.write() as connection:
             article = insert(connection, "articles", external_id="late-parcel", active=True)
