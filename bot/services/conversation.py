@@ -148,7 +148,12 @@ class Conversations:
         """
         with self._database.read() as connection:
             left = store.undecided(connection, self._clock.now() - older_than)
-        decided = [self._decide(utterance) for utterance in left]
+        decided = []
+        for utterance in left:
+            try:
+                decided.append(self._decide(utterance))
+            except Exception:  # the edge of one message: those of other customers are decided all the same
+                log.exception("conversation_undecided", conversation=utterance.conversation_id, utterance=utterance.id)
         return [one for one in decided if not one.duplicate]
 
     def reply_as_agent(self, conversation_id: int, actor: str, text: str) -> int:
