@@ -21,6 +21,7 @@ class Stage(StrEnum):
     BOOSTING = "boosting"  # enough for trees, and better than the linear model on later data
     BGNBD = "bgnbd"  # churn: purchases alone, by maximum likelihood
     BLEND = "blend"  # churn: BG/NBD corrected by what past snapshots taught
+    UPLIFT = "uplift"  # gain: linear with interactions, from experiments
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,10 +56,14 @@ class TrainedModel:
 
     def probabilities(self, frame: pl.DataFrame) -> Array:
         """Return P(outcome within the horizon) for each row, (n,)."""
+        raw = self.estimator.predict_proba(self.taken(frame))[:, 1]
+        return self.calibrator.transform(raw)
+
+    def taken(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return the columns that the model takes."""
         if missing := [name for name in self.features if name not in frame.columns]:
             raise FeatureMismatchError(f"the model needs the feature {missing[0]}; train it again with this version")
-        raw = self.estimator.predict_proba(frame.select(self.features))[:, 1]
-        return self.calibrator.transform(raw)
+        return frame.select(self.features)
 
 
 def reference_values(frame: pl.DataFrame) -> dict[str, float | str | None]:

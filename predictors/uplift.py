@@ -98,8 +98,8 @@ def require_outcomes(treated: int, untreated: int) -> None:
     """
     if min(treated, untreated) < MIN_OUTCOMES_PER_ARM:
         raise LockedError(
-            f"uplift is locked: {treated} outcomes were observed among those contacted and {untreated} in the holdout; "
-            f"it needs {MIN_OUTCOMES_PER_ARM} in each. Until then check-ins are ranked by risk"
+            f"uplift is locked: outcomes of {treated} customers drawn to be contacted and of {untreated} held out are "
+            f"known; it needs {MIN_OUTCOMES_PER_ARM} of each. Until then check-ins are ranked by risk"
         )
 
 

@@ -81,7 +81,7 @@ def score_command(
     horizon_days: int | None,
     as_json: bool,
 ) -> None:
-    """Predict trouble (issue) or leaving (churn) for each order or customer, with reasons and fragility."""
+    """Predict trouble (issue), leaving (churn) or the gain of a check-in (uplift), with reasons and fragility."""
     with application() as app:
         scored = app.scorer.score(
             kind,
@@ -111,7 +111,14 @@ def score_command(
     title = f"{kind}: the {len(ranked)} highest of {len(scored)} — {stages}"
     print_table(
         title,
-        ("order" if kind == "issue" else "customer", "moment", "probability", "band", "fragility", "reasons"),
+        (
+            "customer" if kind == "churn" else "order",
+            "moment",
+            "gain" if kind == "uplift" else "probability",
+            "band",
+            "fragility",
+            "reasons",
+        ),
         rows,
     )
 
@@ -199,17 +206,17 @@ def promote_model(name: str) -> None:
 
 
 @models_command.command("rollback")
-@click.option("--kind", type=click.Choice(["issue", "churn"]), required=True)
+@click.option("--kind", type=KIND, required=True)
 @click.option("--moment", type=MOMENT, help="For issue; default: due.")
 @horizon_option
 @config_option
 def rollback_model(kind: str, moment: str | None, horizon_days: int | None) -> None:
     """Go back to the model that scored before."""
-    if kind == "churn" and moment:
-        raise UsageError("churn has no moments; leave --moment out")
+    if kind != "issue" and moment:
+        raise UsageError(f"{kind} has no moments; leave --moment out")
     with application() as app:
         settings = app.settings.predictors
-        horizon = horizon_days or (settings.issue if kind == "issue" else settings.churn).horizon_days
+        horizon = horizon_days or (settings.churn if kind == "churn" else settings.issue).horizon_days
         chosen = app.trainer.rollback(kind, (moment or "due") if kind == "issue" else "now", horizon)
     click.echo(f"{chosen.name} scores again.")
 

@@ -12,12 +12,14 @@ import structlog
 from bot.clock import Clock
 from bot.config import Settings
 from bot.errors import ModelError, NotFound, Refused, UsageError
+from bot.services.experience import observed_outcomes
 from bot.services.predicting import check_kind, open_champion, open_model, predictor_errors, read_snapshot
 from bot.store import models
 from bot.store.database import Database
 from bot.store.enums import ModelStatus
 from predictors.churn_training import train_churn
 from predictors.evaluation import Verdict
+from predictors.gain import train_uplift
 from predictors.labels import LabelledBy
 from predictors.model import TrainedModel
 from predictors.moments import Moment
@@ -84,7 +86,7 @@ class Trainer:
         Parameters
         ----------
         kind : str
-            `issue` (both moments unless one is named) or `churn`.
+            `issue` (both moments unless one is named), `churn` or `uplift`.
         as_of : datetime, optional
             Nothing recorded later is seen (default: now).
 
@@ -92,14 +94,22 @@ class Trainer:
         -------
         list of TrainingReport
             One a model; `promoted` is False where the gate kept the old one.
+
+        Raises
+        ------
+        Refused
+            Uplift, while too few outcomes of experiments are known; the message has the counts.
         """
         check_kind(kind)
-        if kind == "uplift":
-            raise Refused("uplift is locked: it needs outcomes of at least 300 customers in each arm")
         until = min(as_of or self._clock.now(), self._clock.now())
         snapshot = read_snapshot(self._database, self._settings, until)
         if kind == "churn":
             horizon = horizon_days or self._settings.predictors.churn.horizon_days
+            return [self._train_one(snapshot, kind, Moment.NOW, horizon)]
+        if kind == "uplift":
+            if moment is not None:
+                raise UsageError("uplift has no moments; leave --moment out")
+            horizon = horizon_days or self._settings.predictors.issue.horizon_days
             return [self._train_one(snapshot, kind, Moment.NOW, horizon)]
         if moment is not None and moment not in (Moment.PLACED, Moment.DUE):
             raise UsageError(f"there is no moment {moment!r}; write placed or due")
@@ -146,6 +156,14 @@ class Trainer:
         with predictor_errors():
             if kind == "churn":
                 result = train_churn(snapshot, horizon_days=horizon_days, seed=settings.seed, champion=champion)
+            elif kind == "uplift":
+                result = train_uplift(
+                    snapshot,
+                    observed_outcomes(self._database, horizon_days, snapshot.until),
+                    horizon_days=horizon_days,
+                    due_days=settings.issue.due_days,
+                    champion=champion,
+                )
             else:
                 result = train_issue(
                     snapshot,

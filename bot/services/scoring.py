@@ -13,6 +13,7 @@ import structlog
 from bot.clock import Clock
 from bot.config import Settings
 from bot.errors import NotFound, Refused, UsageError
+from bot.services.experience import observed_outcomes
 from bot.services.predicting import check_kind, open_champion, predictor_errors, read_snapshot
 from bot.store import history
 from bot.store.database import Database
@@ -20,6 +21,7 @@ from bot.store.predictions import PREDICTIONS_A_TIME, save_predictions
 from predictors.churn_scoring import purchases_model, score_churn
 from predictors.explain import Reason
 from predictors.fragility import Fragility
+from predictors.gain import score_uplift
 from predictors.model import TrainedModel
 from predictors.moments import Moment, issue_subjects, order_moments
 from predictors.scoring import Scored, recent_subjects, rules_model, score_issue, spanned
@@ -32,7 +34,7 @@ DEFAULT_SOURCE = "files"
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredSubject:
-    """One prediction for one order or customer."""
+    """One prediction for one order or customer; of uplift, `probability` is a gain in probability."""
 
     prediction_id: int | None
     customer_id: int
@@ -135,11 +137,6 @@ class Scorer:
             Store the predictions. A backtest's are stored as recorded at their own moments.
         """
         check_kind(kind)
-        if kind == "uplift":
-            raise Refused(
-                "uplift is locked: it needs outcomes of at least 300 customers in the treatment and in the holdout arm; "
-                "until then check-ins are ranked by risk"
-            )
         until = self._until(as_of, start, end)
         if kind == "churn":
             if moment or start or end or order_id:
@@ -147,6 +144,10 @@ class Scorer:
                     "churn is scored for customers: use --as-of, without --moment, --from, --to or --order"
                 )
             batches = self._churn(until, horizon_days or self._settings.predictors.churn.horizon_days)
+        elif kind == "uplift":
+            if moment or start or end:
+                raise UsageError("uplift is the gain of contacting now: use --as-of, without --moment, --from or --to")
+            batches = self._uplift(until, horizon_days or self._settings.predictors.issue.horizon_days, order_id)
         else:
             asked = self._moment(moment)
             batches = self._issue(until, asked, start, end, horizon_days, order_id)
@@ -185,10 +186,7 @@ class Scorer:
         snapshot = read_snapshot(self._database, self._settings, until)
         moments = order_moments(snapshot, due_days=settings.due_days)
         if order_key is not None:
-            moments_of_order = moments.filter(pl.col("order_id").is_in(self._order_ids(order_key)))
-            if not moments_of_order.height:
-                raise NotFound(f"there is no order {order_key} by {until.isoformat()}; `aftercare import` it first")
-            chosen = recent_subjects(snapshot, moments_of_order, moment, recent_days=None)
+            chosen = recent_subjects(snapshot, self._of_order(moments, order_key, until), moment, recent_days=None)
             if start is not None and end is not None:
                 chosen = {at: spanned(subjects, start, end) for at, subjects in chosen.items()}
             if not any(subjects.height for subjects in chosen.values()):
@@ -218,6 +216,31 @@ class Scorer:
             scored = score_churn(model, snapshot)
         return [_Batch(model=model, name=name, version_id=version_id, scored=scored)]
 
+    def _uplift(self, until: datetime, horizon_days: int, order_key: str | None) -> list[_Batch]:
+        found = open_champion(self._database, self._settings, "uplift", Moment.NOW, horizon_days)
+        if found is None:
+            observed_outcomes(self._database, horizon_days, until)  # says what is missing, if anything is
+            raise Refused("uplift can be learned now: run `aftercare train --kind uplift` first")
+        settings = self._settings.predictors.issue
+        snapshot = read_snapshot(self._database, self._settings, until)
+        moments = order_moments(snapshot, due_days=settings.due_days)
+        if order_key is not None:
+            moments = self._of_order(moments, order_key, until)
+        recent_days = settings.recent_days if order_key is None else None
+        orders = recent_subjects(snapshot, moments, Moment.PLACED, recent_days=recent_days)[Moment.PLACED]
+        if order_key is not None and not orders.height:
+            raise Refused(f"order {order_key} was cancelled; no check-in would help")
+        model, version = found
+        with predictor_errors():
+            scored = score_uplift(model, snapshot, orders, due_days=settings.due_days)
+        return [_Batch(model=model, name=version.name, version_id=version.id, scored=scored)]
+
+    def _of_order(self, moments: pl.DataFrame, order_key: str, until: datetime) -> pl.DataFrame:
+        found = moments.filter(pl.col("order_id").is_in(self._order_ids(order_key)))
+        if not found.height:
+            raise NotFound(f"there is no order {order_key} by {until.isoformat()}; `aftercare import` it first")
+        return found
+
     def _model(
         self, kind: str, moment: Moment, horizon_days: int, snapshot: Snapshot
     ) -> tuple[TrainedModel, str, int | None]:
@@ -236,7 +259,7 @@ class Scorer:
     def _subjects(self, kind: str, batches: Sequence[_Batch]) -> list[ScoredSubject]:
         with self._database.read() as connection:
             customers = history.external_ids(connection, "customers")
-            orders = history.external_ids(connection, "orders") if kind == "issue" else {}
+            orders = history.external_ids(connection, "orders") if kind != "churn" else {}
         bands = self._settings.predictors.bands
         return [
             ScoredSubject(

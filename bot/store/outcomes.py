@@ -17,13 +17,11 @@ from bot.store.tables import metadata
 
 __all__ = [
     "DueAssignment",
-    "FirstOutcome",
     "Happened",
     "NewOutcome",
     "ObservedArm",
     "SentOutreach",
     "due_assignments",
-    "first_outcomes",
     "happened_to",
     "observed_arms",
     "orders_placed",
@@ -112,16 +110,6 @@ class ObservedArm:
     arm: str
     propensity: float
     treated: bool
-    value: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class FirstOutcome:
-    """What became of a customer's first draw over an order."""
-
-    order_id: int
-    arm: str
-    anchor_at: datetime
     value: float
 
 
@@ -251,26 +239,3 @@ def observed_arms(connection: Connection, kinds: Collection[str], now: datetime)
         columns.recorded_at <= now,
     )
     return [ObservedArm(**row._mapping) for row in connection.execute(query.order_by(columns.id))]
-
-
-def first_outcomes(connection: Connection, kind: str, horizon_days: int, until: datetime) -> list[FirstOutcome]:
-    """Return the outcome of each customer's first draw over an order, as recorded by an instant.
-
-    Later draws of the same customer do not count: an earlier check-in may have changed what they began with.
-    """
-    columns = outcomes.c
-    place = sa.func.row_number().over(partition_by=columns.customer_id, order_by=(columns.anchor_at, columns.id))
-    ranked = (
-        sa.select(columns.id, columns.order_id, columns.arm, columns.anchor_at, columns.value, place.label("place"))
-        .where(
-            columns.kind == kind,
-            columns.horizon_days == horizon_days,
-            columns.assignment_id.is_not(None),
-            columns.order_id.is_not(None),
-            columns.arm.is_not(None),
-            columns.recorded_at <= until,
-        )
-        .subquery()
-    )
-    query = sa.select(ranked.c.order_id, ranked.c.arm, ranked.c.anchor_at, ranked.c.value).where(ranked.c.place == 1)
-    return [FirstOutcome(**row._mapping) for row in connection.execute(query.order_by(ranked.c.id))]
