@@ -27,8 +27,10 @@ __all__ = ["IncomingRow", "Landed", "land"]
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 # PostgreSQL writers of batches queue here, so that two of them never insert the same key.
 INTAKE_LOCK = 0x61667465726361
-# An opt-out that names no channel holds for each.
+# An opt-out that names no channel holds for each; a yes is worth only what it names.
 CHANNELS = ("email", "slack")
+SPELT = {"mail": "email", "e-mail": "email"}
+CONSENTS = {"opt_out": False, "opt_in": True}
 LOOKUP = 1000
 
 
@@ -99,7 +101,7 @@ def land(
         _supersede(connection, table, changed, now)
         landed.updated = len(changed)
     if entity is Entity.TOUCHPOINTS:
-        _note_opt_outs(connection, fresh)
+        _note_consents(connection, fresh)
     return landed
 
 
@@ -262,21 +264,24 @@ def _supersede(
     )
 
 
-def _note_opt_outs(connection: Connection, fresh: Sequence[Mapping[str, Any]]) -> None:
+def _note_consents(connection: Connection, fresh: Sequence[Mapping[str, Any]]) -> None:
     for values in fresh:
-        if values["kind"] == "opt_out":
-            for channel in (values["channel"],) if values["channel"] else CHANNELS:
-                record_consent(
-                    connection,
-                    values["customer_id"],
-                    channel,
-                    CHECK_INS,
-                    False,
-                    "import",
-                    f"{values['source']}:{values['external_id']}",
-                    values["occurred_at"],
-                    recorded_at=values["recorded_at"],
-                )
+        granted = CONSENTS.get(values["kind"])
+        if granted is None:
+            continue
+        named = (values["channel"] or "").strip().casefold()
+        for channel in (SPELT.get(named, named),) if named else () if granted else CHANNELS:
+            record_consent(
+                connection,
+                values["customer_id"],
+                channel,
+                CHECK_INS,
+                granted,
+                "import",
+                f"{values['source']}:{values['external_id']}",
+                values["occurred_at"],
+                recorded_at=values["recorded_at"],
+            )
 
 
 def _plain(value: Any) -> Any:
