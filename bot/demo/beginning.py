@@ -67,7 +67,8 @@ def score_all(stage: Stage) -> list[ScoredSubject]:
     """Score all that is recent."""
     narrator = stage.narrator
     narrator.step("Score: who is about to have a problem, or to leave")
-    issues, leaving = stage.app.scorer.score("issue"), stage.app.scorer.score("churn")
+    # Looking only: the plan predicts again and stores what it acted on.
+    issues, leaving = (stage.app.scorer.score(kind, save=False) for kind in ("issue", "churn"))
     bands = Counter(one.band for one in issues)
     narrator.say(
         f"{len(issues)} recent orders: {bands['high']} at high risk, {bands['medium']} at medium, {bands['low']} at low.",
