@@ -15,11 +15,13 @@ from typing import Any
 import structlog
 
 from bot.channels.slack.connection import SlackConnection
-from bot.errors import StoreError, TransientChannelError
+from bot.channels.slack.http import PATH as SLACK_PATH
+from bot.errors import ConfigurationError, StoreError, TransientChannelError
 from bot.services.knowledge import KnowledgeDesk
 from bot.store.database import ping
 from bot.store.delivery import held_since
 from bot.web.app import Check, build_app
+from bot.web.callbacks import Callback
 from bot.web.server import WebServer
 from bot.wiring import App
 
@@ -63,12 +65,17 @@ class Running:
             Something is wrong that waiting does not mend.
         """
         app = self._app
+        callbacks = self._callbacks()
         ping(app.database)
         url = ""
         if "web" in self._parts:
             settings = app.settings
             content = build_app(
-                checks=self.checks, opt_out=app.opt_out, shop_name=settings.shop.name, locale=settings.shop.locale
+                checks=self.checks,
+                opt_out=app.opt_out,
+                shop_name=settings.shop.name,
+                locale=settings.shop.locale,
+                callbacks=callbacks,
             )
             self._web = WebServer(content, settings.web.host, settings.web.port)
             url = self._web.start()
@@ -134,6 +141,15 @@ class Running:
             return False
         self._asked_to_end.put(None)  # who asks later shall see it too
         return True
+
+    def _callbacks(self) -> dict[str, Callback]:
+        """Return what providers call; over HTTP, Slack and the web server are of no use without each other."""
+        if "slack" not in self._parts or self._app.settings.slack.mode != "http" or self._app.slack is None:
+            return {}
+        if "web" not in self._parts:
+            advice = "http needs the part web in the same process; run both, or write socket"
+            raise ConfigurationError([("slack.mode", advice)])
+        return {SLACK_PATH: self._app.slack.handle}
 
     def _start_slack(self, slack: SlackConnection) -> bool:
         for wait in self._waits():

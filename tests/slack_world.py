@@ -27,6 +27,7 @@ from tests.peers.local_slack import (
     APP_TOKEN,
     BOT_TOKEN,
     REVIEW_CHANNEL,
+    SIGNING_SECRET,
     LocalSlack,
     Person,
     start_local_slack,
@@ -43,8 +44,8 @@ STRANGER = Person(id="U0STRANGER", name="stranger", real_name="Some Stranger")
 EVERYBODY = (*AGENTS, MARIA, STRANGER)
 
 
-def start_peer(folder: Path) -> LocalSlack:
-    return start_local_slack(folder, EVERYBODY)
+def start_peer(folder: Path, request_url: str | None = None) -> LocalSlack:
+    return start_local_slack(folder, EVERYBODY, request_url=request_url)
 
 
 def slack_settings(slack: LocalSlack, **changed: Any) -> Settings:
@@ -61,6 +62,7 @@ def slack_settings(slack: LocalSlack, **changed: Any) -> Settings:
             "secrets": Secrets(
                 slack_bot_token=SecretStr(BOT_TOKEN),
                 slack_app_token=SecretStr(APP_TOKEN),
+                slack_signing_secret=SecretStr(SIGNING_SECRET),
                 slack_api_base_url=slack.api_url,
             )
         }

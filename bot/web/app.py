@@ -1,4 +1,4 @@
-"""The HTTP surface: health for machines, the opt-out page for customers.
+"""The HTTP surface: health for machines, the opt-out page for customers, doors for providers.
 
 Endpoints are plain functions; the framework runs them in its thread pool. Serving is `bot.web.server`'s
 business, what an opt-out does `bot.services.opting_out`'s.
@@ -6,7 +6,7 @@ business, what an opt-out does `bot.services.opting_out`'s.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from fastapi import FastAPI
@@ -14,6 +14,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 
 from bot.services.opting_out import OptOutDesk
 from bot.tokens import InvalidToken
+from bot.web.callbacks import Callback, add_callback
 from bot.web.pages import HEADERS, confirm_page, done_page, invalid_page
 
 __all__ = ["Check", "build_app"]
@@ -29,13 +30,22 @@ class Check:
     detail: str = ""
 
 
-def build_app(*, checks: Callable[[], list[Check]], opt_out: OptOutDesk, shop_name: str, locale: str) -> FastAPI:
+def build_app(
+    *,
+    checks: Callable[[], list[Check]],
+    opt_out: OptOutDesk,
+    shop_name: str,
+    locale: str,
+    callbacks: Mapping[str, Callback] | None = None,
+) -> FastAPI:
     """Build the application.
 
     Parameters
     ----------
     checks : callable
         Asks every part how it is; must be quick.
+    callbacks : mapping of str to callable, optional
+        What providers call, by path.
     """
     app = FastAPI(title="Aftercare", docs_url=None, redoc_url=None, openapi_url=None)
 
@@ -73,6 +83,8 @@ def build_app(*, checks: Callable[[], list[Check]], opt_out: OptOutDesk, shop_na
             return _page(invalid_page(shop_name, locale), 404)
         return _page(done_page(shop_name, link.locale))
 
+    for path, callback in (callbacks or {}).items():
+        add_callback(app, path, callback)
     return app
 
 

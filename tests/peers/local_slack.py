@@ -266,7 +266,11 @@ def shown_text(message: dict[str, Any]) -> str:
 
 
 def start_local_slack(
-    folder: Path, people: Sequence[Person], members: Sequence[str] | None = None, team: str = TEAM
+    folder: Path,
+    people: Sequence[Person],
+    members: Sequence[str] | None = None,
+    team: str = TEAM,
+    request_url: str | None = None,
 ) -> LocalSlack:
     """Start a workspace with one private review channel; the caller stops it.
 
@@ -278,6 +282,8 @@ def start_local_slack(
         Everybody in the workspace besides the app.
     members : sequence of str, optional
         Who is in the review channel besides the app; everybody where it is left out.
+    request_url : str, optional
+        Where the app takes signed HTTP requests; Socket Mode where it is left out.
     """
     if not BINARY.is_file():
         missing_peer("local-slack is not installed: run `npm ci` in tests/peers/slack")
@@ -290,7 +296,7 @@ def start_local_slack(
             "botToken": BOT_TOKEN,
             "appToken": APP_TOKEN,
             "signingSecret": SIGNING_SECRET,
-            "mode": "socket",
+            **({"mode": "events", "requestUrl": request_url} if request_url else {"mode": "socket"}),
         },
         "users": [
             {"id": p.id, "name": p.name, "real_name": p.real_name, "tz": p.tz} | ({"email": p.email} if p.email else {})

@@ -1,6 +1,7 @@
 """Slack as one part of the running product: connected at the start, told to everybody's health, drained at the end.
 
-What it does with what comes in is `listeners`; what it shows is `desk`. Only this module knows about sockets.
+What it does with what comes in is `listeners`; what it shows is `desk`. Only this module knows about sockets; what comes
+over HTTP is checked in `http`.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -22,6 +24,7 @@ from bot.channels.slack.actions import AgentActions
 from bot.channels.slack.api import TIMEOUT_SECONDS, SlackApi, SlackUnauthorized
 from bot.channels.slack.customers import CustomerMessages
 from bot.channels.slack.desk import SlackDesk
+from bot.channels.slack.http import Reply, answer
 from bot.channels.slack.identity import Roster, resolve
 from bot.channels.slack.listeners import Intake, build_bolt
 from bot.clock import Clock
@@ -38,6 +41,8 @@ log = structlog.get_logger(__name__)
 WORKERS = 10
 # The library gives a silent connection up after five failed pings, so a dead one is noticed within twenty seconds or so.
 PING_SECONDS = 3.0
+# Over HTTP no connection stands whose end would tell: how long a health page may believe the last `auth.test`.
+PROOF_SECONDS = 30.0
 # Work that takes longer than this is taken to have died with its process.
 ABANDONED = timedelta(minutes=5)
 
@@ -50,7 +55,7 @@ class SlackConnection:
     desk : SlackDesk
         Cards and hand-overs; known after `start`.
     bolt : App
-        For HTTP mode: what a web server hands requests to; known after `start`.
+        What requests are handed to, in either mode; known after `start`.
     """
 
     def __init__(
@@ -74,6 +79,8 @@ class SlackConnection:
         self._handler: SocketModeHandler | None = None
         self._executor: ThreadPoolExecutor | None = None
         self._revoked = threading.Event()
+        self._proving = threading.Lock()
+        self._proof = (0.0, False)  # when Slack was last asked who we are, and whether it knew
         self._intake: Intake | None = None
         self.roster: Roster | None = None
         self.desk: SlackDesk | None = None
@@ -96,12 +103,13 @@ class SlackConnection:
         desk = self.desk = SlackDesk(self._api, self._database, self._clock, self._settings, self._review, roster)
         self._intake = self._build_intake(roster, desk)
         self._executor = ThreadPoolExecutor(WORKERS, thread_name_prefix="slack")
-        secret = self._settings.secrets.slack_signing_secret
-        http_secret = secret.get_secret_value() if secret and self._settings.slack.mode == "http" else None
-        self.bolt = build_bolt(self._intake, self._api, self._executor, http_secret)
+        secret = self._signing_secret() if self._settings.slack.mode == "http" else None
+        bolt = build_bolt(self._intake, self._api, self._executor, secret)
         self._intake.resume()
+        self._proof = (time.monotonic(), True)
+        self.bolt = bolt  # from now on, requests over HTTP are taken
         if self._settings.slack.mode == "socket":
-            self._connect(self.bolt)
+            self._connect(bolt)
         log.info("slack_connected", team=roster.team_id, mode=self._settings.slack.mode, agents=len(roster.agents))
 
     def connected(self) -> bool:
@@ -109,8 +117,12 @@ class SlackConnection:
         if self._revoked.is_set() or self.desk is None:
             return False
         if self._settings.slack.mode != "socket":
-            return True
+            return self._proved()
         return self._handler is not None and bool(self._handler.client.is_connected())
+
+    def handle(self, body: bytes, headers: Mapping[str, str]) -> Reply:
+        """Answer one POST from Slack, for HTTP mode; may block, and may be called by many threads at once."""
+        return answer(self.bolt, self._signing_secret(), body, headers)
 
     def sync(self) -> int:
         """Bring what Slack shows up to date, and take up what was abandoned; for the scheduler's tick."""
@@ -168,6 +180,28 @@ class SlackConnection:
             customers=customers,
             on_revoked=self._revoke,
         )
+
+    def _signing_secret(self) -> str:
+        secret = self._settings.secrets.slack_signing_secret
+        if secret is None:
+            raise ConfigurationError([("SLACK_SIGNING_SECRET", "set it; without it nobody knows who calls")])
+        return secret.get_secret_value()
+
+    def _proved(self) -> bool:
+        """Say whether Slack knew us lately, or does now."""
+        asked_at, known = self._proof
+        if time.monotonic() - asked_at < PROOF_SECONDS or not self._proving.acquire(blocking=False):
+            return known
+        try:
+            self._api.whoami()
+            known = True
+        except ChannelError as error:
+            log.warning("slack_not_reached", error=str(error))
+            known = False
+        finally:
+            self._proving.release()
+        self._proof = (time.monotonic(), known)
+        return known
 
     def _connect(self, bolt: App) -> None:
         token = self._settings.secrets.slack_app_token

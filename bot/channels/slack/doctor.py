@@ -14,6 +14,7 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackClientError
 
 from bot.channels.slack.api import TIMEOUT_SECONDS, SlackApi, UnknownMethod
+from bot.channels.slack.http import PATH
 from bot.channels.slack.identity import resolve
 from bot.config import Settings
 from bot.errors import ChannelError, ConfigurationError
@@ -68,6 +69,10 @@ def check_slack(settings: Settings, api: SlackApi | None = None) -> list[Finding
     found.append(_history(api, settings))
     if settings.slack.mode == "socket":
         found.append(_app_token(api, settings))
+    else:
+        url = f"{settings.web.base_url.rstrip('/')}{PATH}"
+        advice = f"{url} is the Request URL for events and interactivity"
+        found.append(Finding(name="web.base_url", ok=True, advice=advice))
     return found
 
 

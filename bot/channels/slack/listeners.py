@@ -47,6 +47,7 @@ _ANY = re.compile(".*", re.DOTALL)
 _SLOT = "aftercare_received"
 # These end the installation: nothing may be sent any more.
 REVOKING = frozenset({"app_uninstalled", "tokens_revoked"})
+NO_COMMANDS = "Aftercare knows no commands; everything is on the cards in the review channel."
 WRONG_TEAM = "This belongs to another workspace; nothing was changed."
 
 
@@ -186,6 +187,7 @@ def build_bolt(intake: Intake, api: SlackApi, executor: Executor, signing_secret
         signing_secret=signing_secret,
         request_verification_enabled=signing_secret is not None,
         token_verification_enabled=False,  # `identity.resolve` has asked already
+        ssl_check_enabled=False,  # it would be answered before the signature is checked
         ignoring_self_events_enabled=False,  # `read_event` knows our own messages, and their keys are recorded too
         listener_executor=executor,
     )
@@ -220,5 +222,9 @@ def build_bolt(intake: Intake, api: SlackApi, executor: Executor, signing_secret
             return
         ack()
         intake.work(submission)
+
+    @app.command(_ANY)
+    def on_command(ack: Ack) -> None:
+        ack(NO_COMMANDS)
 
     return app
