@@ -38,6 +38,7 @@ from bot.services.privacy import Privacy
 from bot.services.retraining import Trainer
 from bot.services.review import ReviewDesk
 from bot.services.scoring import Scorer
+from bot.services.stopping import Stopping
 from bot.services.upkeep import Upkeep
 from bot.store.backup import require_current, upgrade_safely
 from bot.store.database import Database, open_database
@@ -230,6 +231,11 @@ class App:
     def deliverer(self) -> Deliverer:
         """Sends what was approved."""
         return Deliverer(self.database, self.clock, self.settings, self.channels, self.catalogue)
+
+    @cached_property
+    def stopping(self) -> Stopping:
+        """The global stop."""
+        return Stopping(self.database, self.clock)
 
     @cached_property
     def opt_out(self) -> OptOutDesk:

@@ -169,6 +169,39 @@ def retry_command(desk: ReviewDesk, outreach_id: int, version: int, actor: str, 
     return desk.retry(outreach_id, version, actor)
 
 
+@outreach_command.command("stop")
+@click.option("--why", default="", help="For those who wonder later; goes to the audit log.")
+@config_option
+@json_option
+def stop_command(why: str, as_json: bool) -> int:
+    """Send nothing more to any customer, answers included, until `outreach resume`."""
+    with application() as app:
+        changed = app.stopping.stop(f"cli:{_user()}", why)
+    if as_json:
+        print_json([{"stopped": True, "changed": changed}])
+    else:
+        click.echo(
+            "Nothing is sent from now on. Lift it with: aftercare outreach resume"
+            if changed
+            else "It is stopped already."
+        )
+    return 0
+
+
+@outreach_command.command("resume")
+@config_option
+@json_option
+def resume_command(as_json: bool) -> int:
+    """Lift the global stop: what was approved and has not expired leaves."""
+    with application() as app:
+        changed = app.stopping.resume(f"cli:{_user()}")
+    if as_json:
+        print_json([{"stopped": False, "changed": changed}])
+    else:
+        click.echo("What was approved leaves again." if changed else "Nothing was stopped.")
+    return 0
+
+
 def _user() -> str:
     try:
         return getpass.getuser()
