@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from bot.channels.email.smtp import Server
+from bot.channels.email import Server, prove
 from bot.channels.slack.doctor import check_slack
 from bot.config import Settings
 from bot.errors import AftercareError
@@ -22,6 +21,7 @@ from messages.errors import MessagesError
 
 __all__ = ["Check", "State", "check_base", "check_email", "check_slack_side"]
 
+# Somebody waits for the doctor's answer; each step gets this long.
 REACH_SECONDS = 5.0
 
 
@@ -132,13 +132,12 @@ def _folder(name: str, path: Path) -> Check:
 def _smtp(url: str) -> Check:
     try:
         server = Server.from_url(url)
-        with socket.create_connection((server.host, server.port), timeout=REACH_SECONDS):
-            return _ok("SMTP_URL", f"{server.host}:{server.port} answers ({server.security})")
-    except (OSError, AftercareError) as error:
-        return _fail(
-            "SMTP_URL",
-            f"the mail server was not reached ({type(error).__name__}: {error}); check host, port and firewall",
-        )
+        prove(server, seconds=REACH_SECONDS)
+    except AftercareError as error:
+        return _fail("SMTP_URL", str(error))
+    how = {"plain": "without TLS, on this machine", "starttls": "with STARTTLS, verified", "tls": "with TLS, verified"}
+    login = "logged in" if server.user is not None else "without a login"
+    return _ok("SMTP_URL", f"{server.host}:{server.port} answers {how[server.security]}, {login}")
 
 
 def _ok(name: str, detail: str) -> Check:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from pathlib import Path
 
 import pytest
@@ -91,16 +90,3 @@ def test_the_doctor_says_what_fails(
     (home / "config.yaml").write_text("web: {port: x}\n", encoding="utf-8")
     assert run(["doctor", "--json"]) == 2
     assert findings(capsys) == {"web.port": "fail"}
-
-
-def test_the_doctor_reaches_a_mail_server(
-    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (home / "config.yaml").write_text("email: {enabled: true}\n", encoding="utf-8")
-    monkeypatch.setenv("AFTERCARE_SECRET_KEY", "long and random")
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        server.listen()
-        monkeypatch.setenv("SMTP_URL", f"smtp://127.0.0.1:{server.getsockname()[1]}")
-        assert run(["doctor", "email", "--json"]) == 0
-    assert findings(capsys)["SMTP_URL"] == "ok"

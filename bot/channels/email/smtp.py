@@ -2,7 +2,7 @@
 
 The dialogue is spoken step by step (RFC 5321), because what a broken connection means hangs on the step: before
 the server answered DATA with 354 nothing was delivered; after the final dot, until its reply, nobody knows.
-What a mail looks like is `message.py`'s business.
+What a mail looks like is `message.py`'s business, how a connection is made `server.py`'s.
 """
 
 from __future__ import annotations
@@ -14,19 +14,17 @@ import socket
 import ssl
 import threading
 import time
-from dataclasses import dataclass
 from email.message import EmailMessage
-from urllib.parse import unquote, urlsplit
 
 import structlog
 
 from bot.channels.base import DeadAddressError, Evidence, Knowledge, Message
 from bot.channels.email.addresses import one_address
 from bot.channels.email.message import POLICY, Identity, compose, message_id
+from bot.channels.email.server import CONNECT_SECONDS, Server, connect, what_to_mend
 from bot.clock import Clock
 from bot.errors import (
     ChannelError,
-    ConfigurationError,
     PermanentChannelError,
     TransientChannelError,
     UncertainChannelError,
@@ -34,7 +32,6 @@ from bot.errors import (
 
 log = structlog.get_logger()
 
-CONNECT_SECONDS = 15.0
 # RFC 5321 section 4.5.3.2 allows a server ten minutes after the final dot; a minute is what relays need in practice,
 # and what takes longer is shown as uncertain rather than blocking everybody behind it.
 REPLY_SECONDS = 60.0
@@ -46,49 +43,6 @@ HEALTH_SECONDS = 30.0
 _DEAD_CODES = re.compile(r"5\.(?:1\.(?:1|2|3|4|6|10)|2\.1)\b")
 _ANY_ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}\b")
 _DEAD_WITHOUT_ENHANCED = frozenset({550, 551, 553})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Server:
-    """Where mail is handed in.
-
-    Attributes
-    ----------
-    security : str
-        `plain` (loopback only), `starttls` or `tls`; TLS is always verified.
-    """
-
-    host: str
-    port: int
-    security: str
-    user: str | None = None
-    password: str | None = None
-
-    def __repr__(self) -> str:  # credentials never reach a log
-        return f"Server({self.host}:{self.port}, {self.security})"
-
-    @classmethod
-    def from_url(cls, url: str) -> Server:
-        """Read `smtp://`, `smtp+starttls://` or `smtps://`, with user and password percent-encoded."""
-        try:
-            parts = urlsplit(url)
-            security, port = {"smtp": ("plain", 25), "smtp+starttls": ("starttls", 587), "smtps": ("tls", 465)}[
-                parts.scheme
-            ]
-            if not parts.hostname:
-                raise ValueError
-            if security == "plain" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
-                raise ConfigurationError([("SMTP_URL", "without TLS only to this machine; write smtp+starttls://")])
-            return cls(
-                host=parts.hostname,
-                port=parts.port or port,
-                security=security,
-                user=unquote(parts.username) if parts.username else None,
-                password=unquote(parts.password or "") if parts.username else None,
-            )
-        except (KeyError, ValueError) as error:
-            advice = "write smtp+starttls://USER:PASSWORD@HOST:PORT, smtps://… or smtp://127.0.0.1:PORT"
-            raise ConfigurationError([("SMTP_URL", advice)]) from error
 
 
 class _Broken(TransientChannelError):
@@ -220,32 +174,12 @@ class SmtpEmailChannel:
             self._drop()
         self._proved_at = None
         try:
-            self._smtp = self._connect()
+            self._smtp = connect(self._server, self._tls)
         except (OSError, smtplib.SMTPException) as error:
             log.warning("mail_server_unreachable", host=self._server.host, error=type(error).__name__)
-            raise TransientChannelError(_unreachable(self._server, error)) from error
+            raise TransientChannelError(what_to_mend(self._server, error)) from error
         self._used_at = self._proved_at = time.monotonic()
         return self._smtp
-
-    def _connect(self) -> smtplib.SMTP:
-        server, timeout = self._server, CONNECT_SECONDS
-        if server.security == "tls":
-            smtp: smtplib.SMTP = smtplib.SMTP_SSL(
-                server.host, server.port, timeout=timeout, context=self._tls or ssl.create_default_context()
-            )
-        else:
-            smtp = smtplib.SMTP(server.host, server.port, timeout=timeout)
-        try:
-            smtp.ehlo_or_helo_if_needed()
-            if server.security == "starttls":
-                smtp.starttls(context=self._tls or ssl.create_default_context())
-                smtp.ehlo()
-            if server.user is not None:
-                smtp.login(server.user, server.password or "")
-        except BaseException:
-            smtp.close()
-            raise
-        return smtp
 
     def _drop(self) -> None:
         if self._smtp is not None:
@@ -271,14 +205,3 @@ def _require(reply: tuple[int, bytes], subject: str, *, dead: bool = False) -> N
 
 def _words(words: bytes) -> str:
     return " ".join(words.decode("ascii", "replace").split())
-
-
-def _unreachable(server: Server, error: Exception) -> str:
-    place = f"{server.host}:{server.port}"
-    if isinstance(error, ssl.SSLError):
-        return f"the TLS certificate or protocol of {place} was refused; check the host name and its certificate"
-    if isinstance(error, smtplib.SMTPAuthenticationError):
-        return f"{place} refused the user or password in SMTP_URL (code {error.smtp_code})"
-    if isinstance(error, smtplib.SMTPNotSupportedError):
-        return f"{place} lacks an extension that SMTP_URL asks for; check its scheme and port"
-    return f"the mail server {place} cannot be reached ({type(error).__name__}); check SMTP_URL"
