@@ -15,14 +15,15 @@ from bot.channels.base import Channel, Evidence, Knowledge
 from bot.clock import Clock
 from bot.config import Settings
 from bot.errors import ChannelError
+from bot.services.conversation import HandoffReason
 from bot.services.departure import Departure
 from bot.services.handover import Outcome, as_stored, hand_over
 from bot.services.ownership import certainly_dead
-from bot.store import answers
+from bot.store import answers, conversations
 from bot.store.answers import PendingAnswer
 from bot.store.controls import STOPPED, get_control
-from bot.store.database import Database
-from bot.store.enums import DeliveryState
+from bot.store.database import Connection, Database
+from bot.store.enums import ConversationState, DeliveryState, HandoffState
 from messages.errors import TemplateError
 
 __all__ = ["Answers"]
@@ -147,15 +148,28 @@ class Answers:
     def _record_ended(self) -> None:
         """Write down what has ended; what the database does not take now is kept for the next chance."""
         for key, outcome in list(self._ended.items()):
+            now = self._clock.now()
             with self._database.write() as connection:
-                answers.settle_answer(
+                settled = answers.settle_answer(
                     connection,
                     key,
                     outcome.state,
-                    self._clock.now(),
+                    now,
                     evidence=outcome.evidence,
                     error=outcome.reason,
                     next_attempt_at=outcome.retry_at,
                 )
+                if settled and outcome.state == DeliveryState.FAILED:
+                    _call_a_human(connection, answers.answer_in(connection, key).conversation_id, now)
             self._ended.pop(key, None)
             self._busy.discard(key)
+
+
+def _call_a_human(connection: Connection, conversation_id: int, now: datetime) -> None:
+    """Hand a conversation over whose last words never arrived; a hand-over under way makes room for one that says so."""
+    conversations.conversation(connection, conversation_id, lock=True)
+    active = conversations.active_handoff(connection, conversation_id)
+    if active is not None:
+        conversations.move_handoff(connection, active.id, HandoffState.CLOSED, closed_at=now)
+    conversations.open_handoff(connection, conversation_id, HandoffReason.NOT_DELIVERED.value, True, now)
+    conversations.change_conversation(connection, conversation_id, now, state=ConversationState.HUMAN.value)

@@ -36,9 +36,10 @@ MAX_TEXT = 100_000
 
 
 class HandoffReason(StrEnum):
-    """Why a human is asked, where an agent takes a conversation by writing in it."""
+    """Why a human is asked, where it is not the customer's words that ask for one."""
 
     AGENT = "agent_wrote"  # an agent wrote without being asked
+    NOT_DELIVERED = "not_delivered"  # an answer could not be delivered, and will not be tried again
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,6 +30,7 @@ _REASONS = {
     Reason.ORDER_OVERDUE: "Their order is long past its promise",
     Reason.NO_WORDS: "The message has no words, perhaps only attachments",
     HandoffReason.AGENT: "An agent wrote to the customer",
+    HandoffReason.NOT_DELIVERED: "Our last message did not reach the customer: write again, or by another way",
 }
 _WORDS: Mapping[str, str] = {reason.value: words for reason, words in _REASONS.items()}
 

@@ -1,0 +1,63 @@
+"""An answer that cannot be delivered comes to a human's eyes, on both engines."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from bot.errors import PermanentChannelError, TransientChannelError
+from bot.store import conversations as store
+from bot.store.conversations import Handoff
+from bot.store.database import Database
+from bot.store.enums import ConversationState, HandoffState
+from tests.integration.delivery_world import Shop, fails, talk
+
+
+@pytest.fixture
+def shop(database: Database) -> Shop:
+    return Shop(database)
+
+
+def human(shop: Shop) -> Handoff | None:
+    with shop.database.read() as connection:
+        return store.active_handoff(connection, 1)
+
+
+def test_an_answer_that_was_refused_for_good_is_handed_over(shop: Shop) -> None:
+    talk(shop, "Here.")
+    shop.channel.mood = fails(PermanentChannelError("refused"))
+    assert shop.deliverer.drain().answers == 0
+    found = human(shop)
+    assert found is not None
+    assert (found.reason, found.state, found.urgent) == ("not_delivered", HandoffState.OPEN, True)
+    with shop.database.read() as connection:
+        assert store.conversation(connection, 1).state is ConversationState.HUMAN
+    shop.deliverer.drain()
+    assert human(shop) == found
+
+
+def test_an_answer_that_is_tried_again_is_handed_over_only_when_all_tries_failed(shop: Shop) -> None:
+    talk(shop, "Here.")
+    shop.channel.mood = fails(TransientChannelError("busy"))
+    for _ in range(shop.settings.delivery.max_attempts - 1):
+        shop.deliverer.drain()
+        assert human(shop) is None
+        shop.clock.advance(timedelta(hours=2))
+    shop.deliverer.drain()
+    assert human(shop) is not None
+
+
+def test_an_agent_whose_reply_failed_sees_a_new_hand_over(shop: Shop) -> None:
+    talk(shop, "Here.")
+    with shop.database.write() as connection:
+        first = store.open_handoff(connection, 1, "no_answer", False, shop.clock.now())
+        store.move_handoff(connection, first, HandoffState.TAKEN, owner="slack:T1:ADA")
+        store.change_conversation(connection, 1, shop.clock.now(), state=ConversationState.HUMAN.value)
+    shop.channel.mood = fails(PermanentChannelError("refused"))
+    shop.deliverer.drain()
+    found = human(shop)
+    assert found is not None
+    assert (found.id != first, found.reason) == (True, "not_delivered")
+    with shop.database.read() as connection:
+        assert store.handoff(connection, first).state is HandoffState.CLOSED
