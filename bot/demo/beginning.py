@@ -111,8 +111,9 @@ def plan_day(stage: Stage) -> list[PlanLine]:
 
 def train_again(stage: Stage) -> list[TrainingReport]:
     """Train challengers of the issue models, and show the gate's verdict on each."""
-    narrator = stage.narrator
-    reports = stage.app.trainer.train("issue")
+    narrator, moment = stage.narrator, stage.scenery.retrained_moment
+    narrator.say("aftercare train --kind issue" + (f" --moment {moment}" if moment else ""))
+    reports = stage.app.trainer.train("issue", moment=moment)
     for report in reports:
         verdict = "the new one takes over" if report.promoted else "the old one stays"
         narrator.say(
@@ -122,7 +123,8 @@ def train_again(stage: Stage) -> list[TrainingReport]:
             f"    so {verdict}",
         )
     narrator.expect(
-        all(report.previous is not None for report in reports), "each new model was compared with the old one before it"
+        all(report.previous is not None for report in reports),
+        "each new model was compared with the old one before it could take over",
     )
     return reports
 

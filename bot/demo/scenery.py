@@ -39,6 +39,8 @@ class Scenery(Protocol):
     name: str
     timezone: str
     currency: str
+    # Which issue model is trained anew at the end; None: those of both moments.
+    retrained_moment: str | None
 
     @property
     def now(self) -> datetime:
@@ -68,6 +70,7 @@ class InventedShop:
     """The generated shop."""
 
     name, timezone, currency = SHOP_NAME, SHOP_TIMEZONE, CURRENCY
+    retrained_moment: str | None = None
 
     def __init__(self, story: Story | None = None) -> None:
         self.story = story or Story()
@@ -122,6 +125,8 @@ class OwnFiles:
     """A shop's own canonical files, cut fourteen days before their end."""
 
     name, currency = "Your shop", "EUR"
+    # A real shop may have hundreds of thousands of rows, and one model shows what there is to see.
+    retrained_moment: str | None = "due"
 
     def __init__(self, source: Path, folder: Path) -> None:
         self._source = source
