@@ -12,6 +12,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from bot.store.columns import Instant, sqlite_instant
+
 __all__ = ["insert_rows"]
 
 
@@ -29,5 +31,11 @@ def insert_rows(connection: Connection, table: sa.Table, rows: Sequence[Mapping[
 
 def _for_driver(dialect: sa.Dialect, column: sa.Column[Any], rows: Sequence[Mapping[str, Any]]) -> list[Any]:
     name = column.name
+    if isinstance(column.type, Instant):
+        return [sqlite_instant(row[name]) for row in rows]
     convert = column.type.dialect_impl(dialect).bind_processor(dialect)
-    return [row[name] for row in rows] if convert is None else [convert(row[name]) for row in rows]
+    if convert is None:
+        return [row[name] for row in rows]
+    if isinstance(column.type, sa.JSON):  # most rows have no further columns of the shop's own
+        return ["{}" if row[name] == {} else convert(row[name]) for row in rows]
+    return [convert(row[name]) for row in rows]

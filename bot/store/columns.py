@@ -35,13 +35,25 @@ class Instant(TypeDecorator[datetime]):
             return None
         if value.tzinfo is None:
             raise NaiveTimeError(value)
-        value = value.astimezone(UTC)
+        if value.tzinfo is not UTC:
+            value = value.astimezone(UTC)
         return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
 
     def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def sqlite_instant(value: datetime | None) -> str | None:
+    """Write an instant as SQLite keeps it; what `Instant` does there, without its layers (for many rows)."""
+    if value is None:
+        return None
+    if value.tzinfo is None:
+        raise NaiveTimeError(value)
+    if value.tzinfo is not UTC:
+        value = value.astimezone(UTC)
+    return value.isoformat(" ", "microseconds")[:26]
 
 
 # JSONB on PostgreSQL, text on SQLite.

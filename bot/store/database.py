@@ -23,6 +23,9 @@ __all__ = ["BUSY_SECONDS", "Connection", "Database", "open_database"]
 
 # How long a SQLite writer waits for the lock; a writing transaction is meant to last under 100 ms.
 BUSY_SECONDS = 15.0
+# A connection's page cache. SQLite's 2 MB make an import of 277,000 rows take twice as long (34 s against 17 s): the
+# unique indexes are hit at random places.
+CACHE_KIB = 65_536
 
 
 class Database:
@@ -99,6 +102,7 @@ def _sqlite_engine(target: sa.URL, home: Path) -> sa.Engine:
                 "synchronous=NORMAL",
                 "foreign_keys=ON",
                 f"busy_timeout={int(BUSY_SECONDS * 1000)}",
+                f"cache_size=-{CACHE_KIB}",
             ):
                 connection.execute(f"PRAGMA {pragma}")
         except Exception as error:
