@@ -132,14 +132,14 @@ class Answers:
 
     def _send(self, answer: PendingAnswer, key: str) -> bool:
         now = self._clock.now()
-        try:
-            message = self._departure.answer_message(answer, key)
-        except TemplateError as error:
-            outcome = Outcome(state=DeliveryState.FAILED, reason=f"the message could not be rendered: {error}")
-        else:
-            channel = self._channels[answer.channel]
-            attempt = answer.attempts + 1
-            outcome = hand_over(channel, message, attempt=attempt, now=now, rules=self._settings.delivery)
+        outcome = hand_over(
+            self._channels[answer.channel],
+            lambda: self._departure.answer_message(answer, key),
+            key=key,
+            attempt=answer.attempts + 1,
+            now=now,
+            rules=self._settings.delivery,
+        )
         self._ended[key] = outcome
         self._record_ended()
         log.info("answer_attempted", key=key, state=outcome.state.value, reason=outcome.reason)

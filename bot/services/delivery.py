@@ -237,13 +237,10 @@ class Deliverer:
         )
 
     def _attempt(self, claimed: Claimed) -> Outcome:
-        try:
-            message = self._departure.outreach_message(claimed)
-        except TemplateError as error:
-            return Outcome(state=DeliveryState.FAILED, reason=f"the message could not be rendered: {error}")
         return hand_over(
             self._channels[claimed.outreach.channel],
-            message,
+            lambda: self._departure.outreach_message(claimed),
+            key=claimed.key,
             attempt=claimed.attempt,
             now=self._clock.now(),
             rules=self._settings.delivery,

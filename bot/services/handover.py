@@ -6,7 +6,7 @@ The only place where a channel's errors become outcomes. Recording them is `bot.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,6 +18,7 @@ from bot.decide import backoff
 from bot.errors import PermanentChannelError, TransientChannelError, UncertainChannelError
 from bot.settings import Delivery
 from bot.store.enums import DeliveryState
+from messages.errors import TemplateError
 
 __all__ = ["Outcome", "as_stored", "hand_over"]
 
@@ -45,14 +46,23 @@ class Outcome:
     dead_address: bool = False
 
 
-def hand_over(channel: Channel, message: Message, *, attempt: int, now: datetime, rules: Delivery) -> Outcome:
-    """Send one message; whatever happens becomes an outcome.
+def hand_over(
+    channel: Channel, render: Callable[[], Message], *, key: str, attempt: int, now: datetime, rules: Delivery
+) -> Outcome:
+    """Put one message together and send it; whatever happens becomes an outcome.
 
     Parameters
     ----------
     attempt : int
         1 for the first; decides on the wait, and on giving up.
     """
+    try:
+        message = render()
+    except TemplateError as error:
+        return Outcome(state=DeliveryState.FAILED, reason=f"the message could not be rendered: {error}")
+    except Exception as error:  # a bug in the rendering: nothing has left, and the other messages shall
+        log.exception("rendering_broke", key=key)
+        return Outcome(state=DeliveryState.FAILED, reason=f"the rendering broke: {type(error).__name__}")
     try:
         evidence = channel.send(message)
     except DeadAddressError as error:
