@@ -7,7 +7,7 @@ import polars as pl
 from predictors.churn import ChurnBlend
 from predictors.churn_training import IDENTITY, purchases_at
 from predictors.customers import customer_features
-from predictors.explain import Fact, explain
+from predictors.explain import Fact, counted, explain
 from predictors.fragility import Shock, fragilities
 from predictors.frames import feature_columns
 from predictors.model import Stage, TrainedModel, reference_values
@@ -21,7 +21,7 @@ FACTS: tuple[Fact, ...] = (
             "frequency", "recency_weeks", "age_weeks", "quiet_weeks", "quiet_against_gap", "quiet_share", "pace_log",
             "frequency_log", "quiet_log", "gap_mean_weeks", "gap_spread_weeks", "recent_purchases",
         ),
-        text=lambda r: f"Last bought {r['quiet_weeks']:.0f} weeks ago, {r['frequency'] + 1:.0f} purchases in {r['age_weeks']:.0f} weeks",
+        text=lambda r: f"Last bought {counted(r['quiet_weeks'], 'week')} ago, {counted(r['frequency'] + 1, 'purchase')} in {counted(r['age_weeks'], 'week')}",
     ),
     Fact(
         name="spend",
@@ -31,7 +31,7 @@ FACTS: tuple[Fact, ...] = (
     Fact(
         name="experience",
         features=("issues", "ratings"),
-        text=lambda r: f"Had trouble or gave a bad rating {r['issues']:.0f} times",
+        text=lambda r: f"Had trouble or gave a bad rating {counted(r['issues'], 'time')}",
     ),
 )  # fmt: skip
 _LATER_PURCHASE = {

@@ -45,9 +45,14 @@ def _percent(row: Row, name: str) -> str:
     return "unknown" if value is None else f"{100 * value:.0f} %"
 
 
-def _number(row: Row, name: str, digits: int = 0) -> str:
+def counted(number: float, noun: str) -> str:
+    """Write a number with its noun: `1 seller`, `3 sellers`."""
+    return f"{number:.0f} {noun}" if round(number) == 1 else f"{number:.0f} {noun}s"
+
+
+def _several(row: Row, name: str, noun: str) -> str:
     value = row.get(name)
-    return "an unknown number of" if value is None else f"{value:.{digits}f}"
+    return f"an unknown number of {noun}s" if value is None else counted(value, noun)
 
 
 def _days(row: Row, name: str) -> str:
@@ -60,7 +65,7 @@ def _days(row: Row, name: str) -> str:
 
 def _experience(row: Row, name: str) -> str:
     orders = row.get(f"{name}_orders_log")
-    return "" if orders is None else f", on {round(2.718281828459045**orders - 1)} orders"
+    return "" if orders is None else f", on {counted(2.718281828459045**orders - 1, 'order')}"
 
 
 def _arrival(row: Row) -> str:
@@ -93,11 +98,11 @@ FACTS: tuple[Fact, ...] = (
     Fact(name="handover", text=_handover, features=(
         "shipped", "handover_days", "handover_late_days", "handover_against_usual_days",
     )),
-    Fact(name="complaints", features=("complaints",), text=lambda r: f"The customer has already written {_number(r, 'complaints')} times about this order"),
+    Fact(name="complaints", features=("complaints",), text=lambda r: f"The customer has already written {_several(r, 'complaints', 'time')} about this order"),
     Fact(name="payment", features=("paid", "paid_hours", "payment_type", "installments"), text=lambda r: f"The order was paid by {r.get('payment_type') or 'an unknown way'}" + ("" if r.get("paid_hours") is None else f" after {r['paid_hours']:.0f} hours")),
-    Fact(name="basket", features=("lines", "items", "sellers", "weight_log", "volume_log"), text=lambda r: f"The order has {_number(r, 'items')} items from {_number(r, 'sellers')} sellers"),
+    Fact(name="basket", features=("lines", "items", "sellers", "weight_log", "volume_log"), text=lambda r: f"The order has {_several(r, 'items', 'item')} from {_several(r, 'sellers', 'seller')}"),
     Fact(name="price", features=("value_log", "shipping_log", "shipping_share"), text=lambda r: f"Shipping is {_percent(r, 'shipping_share')} of what was paid"),
-    Fact(name="product_page", features=("photos", "description_length"), text=lambda r: f"The product page shows {_number(r, 'photos')} photos"),
+    Fact(name="product_page", features=("photos", "description_length"), text=lambda r: f"The product page shows {_several(r, 'photos', 'photo')}"),
     Fact(name="promise", features=("promise_days", "promise_margin_days", "ship_by_days"), text=lambda r: f"Delivery was promised within {_days(r, 'promise_days')}; this route usually takes {_days(r, 'route_delivery_days')}"),
     Fact(name="seller", features=("seller_bad_rate", "seller_recent_bad_rate", "seller_trouble_rate", "seller_ratings_log", "seller_orders_log"), text=lambda r: f"{_percent(r, 'seller_bad_rate')} of this seller's ratings are bad{_experience(r, 'seller')}"),
     Fact(name="seller_pace", features=("seller_late_rate", "seller_recent_late_rate", "seller_delivery_days", "seller_overdue_days", "seller_handover_days", "seller_backlog_log", "seller_recent_orders_log"), text=lambda r: f"This seller hands parcels over after {_days(r, 'seller_handover_days')} and is late on {_percent(r, 'seller_late_rate')}{_experience(r, 'seller')}"),

@@ -131,7 +131,7 @@ def _say_where_to_click(stage: Stage) -> None:
     stage.narrator.say(
         f"Open {stage.slack.base_url} in a browser: it looks like Slack, and needs no account.",
         "  1. As Ada (support), open #aftercare-review and click Approve on a card; for half a minute you can undo it.",
-        f"  2. {people} are in Slack and get a direct message; mails land as files in {stage.path('outbox')}.",
+        f"  2. {people} can be reached in Slack, by direct message; mails land as files in {stage.path('outbox')}.",
         "  3. Switch to one of them and write to Aftercare:  My parcel is late, what can I do?",
         "  4. Ask what no article knows:  Can I run the Breeze 2 on a 110 volt socket in Canada?",
         "     It is handed over into #aftercare-review; as Ada, click Reply there.",

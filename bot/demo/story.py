@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-SHOP_NAME = "Hearth & Whirl"
+SHOP_NAME = "Hearth and Whirl"
 SHOP_TIMEZONE = "Europe/Berlin"
 CURRENCY = "EUR"
 
