@@ -9,41 +9,60 @@ from __future__ import annotations
 import threading
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bot.channels.base import Channel
 from bot.channels.email import Identity, OutboxEmailChannel, Server, SmtpEmailChannel
 from bot.channels.slack.api import SlackApi
 from bot.channels.slack.channel import SlackChannel
-from bot.channels.slack.connection import SlackConnection
 from bot.clock import Clock, clock_from_environment
 from bot.config import Settings, load_settings
 from bot.decide.playbook import Playbook
 from bot.errors import ConfigurationError
+from bot.lazy import OnFirstUse
 from bot.scheduler import Job, Scheduler
-from bot.services.conversation import Conversations
-from bot.services.curation import Curation
 from bot.services.daily import DailyRound, Step
-from bot.services.delivery import Deliverer
-from bot.services.evaluating import Evaluator
-from bot.services.forecasting import rescoring_by
 from bot.services.importing import Importer
-from bot.services.insight import Insight
-from bot.services.knowledge import KnowledgeDesk
-from bot.services.labelling import Labeller
 from bot.services.opting_out import OptOutDesk
-from bot.services.planning import Planner
 from bot.services.playbooks import PlaybookFile, Playbooks, load_playbooks
-from bot.services.previewing import previewing
 from bot.services.privacy import Privacy
-from bot.services.retraining import Trainer
 from bot.services.review import ReviewDesk
-from bot.services.scoring import Scorer
 from bot.services.stopping import Stopping
 from bot.services.upkeep import Upkeep
 from bot.store.backup import require_current, upgrade_safely
 from bot.store.database import Database, open_database
 from bot.tokens import Signer
 from messages.catalogue import Catalogue
+
+# These import scikit-learn, polars, the encoder or Slack's SDK: seconds that most commands can do without.
+if TYPE_CHECKING:
+    from bot.channels.slack.connection import SlackConnection
+    from bot.services.conversation import Conversations
+    from bot.services.curation import Curation
+    from bot.services.delivery import Deliverer
+    from bot.services.evaluating import Evaluator
+    from bot.services.forecasting import rescoring_by
+    from bot.services.insight import Insight
+    from bot.services.knowledge import KnowledgeDesk
+    from bot.services.labelling import Labeller
+    from bot.services.planning import Planner
+    from bot.services.previewing import previewing
+    from bot.services.retraining import Trainer
+    from bot.services.scoring import Scorer
+else:
+    SlackConnection = OnFirstUse("bot.channels.slack.connection", "SlackConnection")
+    Conversations = OnFirstUse("bot.services.conversation", "Conversations")
+    Curation = OnFirstUse("bot.services.curation", "Curation")
+    Deliverer = OnFirstUse("bot.services.delivery", "Deliverer")
+    Evaluator = OnFirstUse("bot.services.evaluating", "Evaluator")
+    rescoring_by = OnFirstUse("bot.services.forecasting", "rescoring_by")
+    Insight = OnFirstUse("bot.services.insight", "Insight")
+    KnowledgeDesk = OnFirstUse("bot.services.knowledge", "KnowledgeDesk")
+    Labeller = OnFirstUse("bot.services.labelling", "Labeller")
+    Planner = OnFirstUse("bot.services.planning", "Planner")
+    previewing = OnFirstUse("bot.services.previewing", "previewing")
+    Trainer = OnFirstUse("bot.services.retraining", "Trainer")
+    Scorer = OnFirstUse("bot.services.scoring", "Scorer")
 
 # Deliveries are looked for this often at least: a customer who was promised an answer does not wait for a tick.
 DELIVERY_SECONDS = 1.0
