@@ -1,7 +1,8 @@
 """What Slack shows: which message stands for which outreach or hand-over, and what it showed last.
 
-Purposes: `card` (subject: outreach id) and `handoff` (subject: hand-over id). `shown` of a card is
-`VERSION:STATE[:undo]`; of a hand-over `STATE:ID` with the last utterance that stands in its thread.
+Purposes: `card` (subject: outreach id), `handoff` (subject: hand-over id) and `digest` (subject: the ordinal of a local
+date). `shown` of a card is `VERSION:STATE[:undo]`; of a hand-over `STATE:ID` with the last utterance that stands in
+its thread; of a digest `WAITING/TOTAL`.
 """
 
 from __future__ import annotations
@@ -22,12 +23,14 @@ from bot.store.tables import metadata, slack_posts
 __all__ = [
     "ACTIVE",
     "CARD",
+    "DIGEST",
     "HANDOFF",
     "HandoffFacts",
     "Post",
     "Words",
     "cards_to_post",
     "cards_to_update",
+    "digest_counts",
     "handoff_facts",
     "handoffs_to_post",
     "post_of",
@@ -43,7 +46,7 @@ conversations = metadata.tables["conversations"]
 utterances = metadata.tables["utterances"]
 customers = metadata.tables["customers"]
 
-CARD, HANDOFF = "card", "handoff"
+CARD, HANDOFF, DIGEST = "card", "handoff", "digest"
 ACTIVE = (HandoffState.OPEN, HandoffState.TAKEN)
 _ACTIVE = tuple(state.value for state in ACTIVE)
 
@@ -159,6 +162,18 @@ def cards_to_update(connection: Connection, now: datetime, limit: int) -> list[i
         .limit(limit)
     )
     return list(connection.execute(query).scalars())
+
+
+def digest_counts(connection: Connection, local_date: str) -> tuple[int, int]:
+    """Return how many of a date's check-ins that are not urgent wait for an agent, and how many there are."""
+    columns = outreaches.c
+    query = (
+        sa.select(columns.state, sa.func.count())
+        .where(columns.local_date == local_date, columns.urgent.is_(False))
+        .group_by(columns.state)
+    )
+    found = {state: int(number) for state, number in connection.execute(query)}
+    return found.get(OutreachState.SUGGESTED.value, 0), sum(found.values())
 
 
 def handoffs_to_post(connection: Connection, now: datetime, limit: int) -> list[int]:

@@ -171,6 +171,11 @@ class SlackApi:
         answer = self._call("conversations.history", body, form=True)
         return list(answer.get("messages") or []), not answer.get("has_more")
 
+    def replies(self, channel: str, ts: str, limit: int = 1000) -> list[Mapping[str, Any]]:
+        """Return the messages of a thread, its first one among them."""
+        body = {"channel": channel, "ts": ts, "limit": limit, "include_all_metadata": True}
+        return list(self._call("conversations.replies", body, form=True).get("messages") or [])
+
     # --- People, channels, modals ----------------------------------------------------------------------------
 
     def open_direct(self, user: str) -> str:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import date
 
 import structlog
 
-from bot.channels.slack.api import SlackApi
+from bot.channels.slack.api import SlackApi, UnknownMethod
 from bot.channels.slack.cards import Rendered, outreach_card, section
 from bot.channels.slack.channel import key_of, linkable_hosts
+from bot.channels.slack.digest import day_digest
 from bot.channels.slack.handoffs import EXCERPT, handoff_card, thread_line
 from bot.channels.slack.identity import Roster
 from bot.channels.slack.text import cut, escape
@@ -23,7 +25,7 @@ from bot.errors import ChannelError, PermanentChannelError, TransientChannelErro
 from bot.services.review import ReviewDesk
 from bot.store import slack as posts
 from bot.store.database import Database
-from bot.store.slack import CARD, HANDOFF, HandoffFacts, Post
+from bot.store.slack import CARD, DIGEST, HANDOFF, HandoffFacts, Post
 
 __all__ = ["SlackDesk"]
 
@@ -50,7 +52,8 @@ class SlackDesk:
         self._lock = threading.RLock()  # one picture at a time, so that an older one never covers a newer one
         self._syncing = threading.Lock()
         self._again = threading.Event()  # somebody asked while a sync was under way
-        self._found: dict[str, str] | None = None  # key -> ts of what was posted before this process started
+        # By thread (None: the channel itself), key -> ts of what was posted before this process started.
+        self._found: dict[str | None, dict[str, str]] = {}
 
     def sync(self) -> int:
         """Post and redraw what is due; return how many messages were touched.
@@ -76,14 +79,17 @@ class SlackDesk:
     def show(self, outreach_id: int) -> bool:
         """Post or redraw one card; False where it already shows how things stand."""
         with self._lock:
+            view = self._review.card(outreach_id)
+            apart = self._settings.slack.cards == "each" or view.outreach.urgent
+            thread = None if apart else self._digest(date.fromisoformat(view.outreach.local_date))
             rendered = outreach_card(
-                self._review.card(outreach_id),
+                view,
                 self._roster,
                 self._clock.now(),
                 self._settings.review.undo_seconds,
                 self._hosts,
             )
-            return self._put(CARD, outreach_id, rendered)
+            return self._put(CARD, outreach_id, rendered, thread)
 
     def show_handoff(self, handoff_id: int) -> bool:
         """Post or redraw one hand-over, and bring its thread up to date."""
@@ -107,7 +113,16 @@ class SlackDesk:
         touched = sum(self._guarded(HANDOFF, subject, self.show_handoff) for subject in new_handoffs + known_handoffs)
         return touched + sum(self._guarded(CARD, subject, self.show) for subject in due_cards)
 
-    def _put(self, purpose: str, subject: int, rendered: Rendered) -> bool:
+    def _digest(self, day: date) -> str | None:
+        """Post or redraw a day's digest; return its ts, under which the day's cards stand."""
+        with self._database.read() as connection:
+            waiting, total = posts.digest_counts(connection, day.isoformat())
+        self._put(DIGEST, day.toordinal(), day_digest(day, waiting=waiting, total=total))
+        with self._database.read() as connection:
+            post = posts.post_of(connection, DIGEST, day.toordinal())
+        return None if post is None else post.ts
+
+    def _put(self, purpose: str, subject: int, rendered: Rendered, thread: str | None = None) -> bool:
         now = self._clock.now()
         key = f"{purpose}:{subject}"
         rendered = _keyed(rendered, key)
@@ -120,12 +135,12 @@ class SlackDesk:
             with self._database.write() as connection:
                 posts.record_shown(connection, purpose, subject, rendered.shown, now)
             return True
-        found = self._posted_before().pop(key, None)
+        found = self._posted_before(thread).pop(key, None)
         if found is not None:
             channel, ts = self._channel, found
             self._api.update(channel, ts, rendered.text, rendered.blocks)
         else:
-            channel, ts = self._api.post(self._channel, rendered.text, rendered.blocks, key=key)
+            channel, ts = self._api.post(self._channel, rendered.text, rendered.blocks, key=key, thread_ts=thread)
         with self._database.write() as connection:
             first = posts.record_post(connection, purpose, subject, channel, ts, rendered.shown, now)
             kept = posts.post_of(connection, purpose, subject)
@@ -134,16 +149,21 @@ class SlackDesk:
         log.info("slack_posted", purpose=purpose, subject=subject, ts=ts, kept=first, found=found is not None)
         return first
 
-    def _posted_before(self) -> dict[str, str]:
-        """Return, once, what an earlier process may have posted without recording it."""
-        if self._found is None:
-            history, _ = self._api.history(self._channel)
-            self._found = {
+    def _posted_before(self, thread: str | None) -> dict[str, str]:
+        """Return, once a thread, what an earlier process may have posted without recording it."""
+        if thread not in self._found:
+            try:
+                history = (
+                    self._api.history(self._channel)[0] if thread is None else self._api.replies(self._channel, thread)
+                )
+            except UnknownMethod:  # it cannot be asked here; at worst a card stands twice after a crash
+                history = []
+            self._found[thread] = {
                 key: str(message["ts"])
                 for message in history
                 if message.get("user") == self._roster.bot_user_id and (key := key_of(message))
             }
-        return self._found
+        return self._found[thread]
 
     def _post_handoff(self, handoff_id: int) -> bool:
         with self._database.read() as connection:
@@ -188,7 +208,7 @@ class SlackDesk:
         except PermanentChannelError as error:
             log.error("slack_post_refused", purpose=purpose, subject=subject, error=str(error))
         except ChannelError as error:
-            self._found = None  # it may stand in the channel: look before posting again
+            self._found.clear()  # it may stand in the channel: look before posting again
             log.warning("slack_post_uncertain", purpose=purpose, subject=subject, error=str(error))
         return 0
 
