@@ -49,6 +49,7 @@ class Running:
         self._asked_to_end: SimpleQueue[None] = SimpleQueue()
         self._slack: SlackConnection | None = None
         self._web: WebServer | None = None
+        self._warming: threading.Thread | None = None
         self._scheduler = app.scheduler(ticks="scheduler" in self._parts, delivery="delivery" in self._parts)
 
     def start(self) -> dict[str, Any] | None:
@@ -85,6 +86,9 @@ class Running:
             self._scheduler.start()
         if not self._wait_for_mail():
             return None
+        if self._slack is not None:
+            self._warming = threading.Thread(target=_warm, args=(app.knowledge,), name="warm", daemon=True)
+            self._warming.start()
         slack, email = self._slack_state(), self._email_state()
         return {"event": "ready", "web": url, "slack": slack, "email": email}
 
@@ -125,6 +129,11 @@ class Running:
         log.info("stopped", seconds=round(time.monotonic() - began, 2), drained=ended)
         return ended
 
+    @property
+    def warming(self) -> bool:
+        """Whether the knowledge is still being loaded, which nothing but the end of the process interrupts."""
+        return self._warming is not None and self._warming.is_alive()
+
     def _stop_slack(self) -> None:
         if self._slack is not None:
             self._slack.stop()
@@ -161,7 +170,6 @@ class Running:
                     return False
             else:
                 self._slack = slack
-                threading.Thread(target=_warm, args=(self._app.knowledge,), name="warm", daemon=True).start()
                 return True
         return False
 

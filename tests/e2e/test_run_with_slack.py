@@ -97,6 +97,19 @@ def test_a_click_in_the_review_channel_becomes_one_message_to_the_customer(
     database.close()
 
 
+@pytest.mark.parametrize("mode", ["socket"], indirect=True)
+def test_an_end_while_the_knowledge_is_being_loaded_is_clean(peer: LocalSlack, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    slack = {"mode": "socket", "review_channel": REVIEW_CHANNEL, "agents": [AGENTS[0].id]}
+    settings = {"web": {"port": 0}, "slack": slack, "database": {"url": "sqlite:///shop.db"}}
+    config.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    tokens = {"SLACK_BOT_TOKEN": BOT_TOKEN, "SLACK_APP_TOKEN": APP_TOKEN, "SLACK_API_BASE_URL": peer.api_url}
+    with aftercare(tmp_path, environment(config, **tokens), "run") as bot:
+        bot.ready()
+        assert bot.end() == 0
+        assert "ended_without_draining" not in bot.log.read_text(encoding="utf-8")
+
+
 def test_http_without_the_web_part_is_a_configuration_error(tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     slack = {"mode": "http", "review_channel": REVIEW_CHANNEL, "agents": [AGENTS[0].id]}
