@@ -118,9 +118,15 @@ def gate(y: Target, challenger: Array, champion: Array, *, seed: int) -> Verdict
     low, high = (float(q) for q in np.quantile(means, (0.025, 0.975)))
     margin = NON_INFERIORITY * float(log_losses(y, champion).mean())
     passed = not (low > 0 and difference > margin)
+    verdict = (
+        f"worse beyond noise and beyond the margin of {margin:.4f}"
+        if not passed
+        else "better beyond noise"
+        if high < 0
+        else f"no worse than noise or the margin of {margin:.4f} allow"
+    )
     reason = (
-        f"log loss {difference:+.4f} [{low:+.4f}, {high:+.4f}] against the champion on {len(y)} later rows; "
-        f"{'within' if passed else 'beyond'} noise and the margin of {margin:.4f}"
+        f"log loss {difference:+.4f} [{low:+.4f}, {high:+.4f}] against the champion on {len(y)} later rows; {verdict}"
     )
     return Verdict(passed=passed, reason=reason, difference=difference, low=low, high=high, rows=len(y))
 

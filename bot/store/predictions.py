@@ -32,10 +32,12 @@ def save_predictions(connection: Connection, rows: Sequence[Mapping[str, Any]]) 
     if not rows:
         return []
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(_predictions).values([dict(row) for row in rows])
+    statement = dialect.insert(_predictions)
     renewed = {name: statement.excluded[name] for name in rows[0] if name not in _KEY}
     statement = statement.on_conflict_do_update(index_elements=list(_KEY), set_=renewed)
-    found = connection.execute(statement.returning(_predictions.c.id, *(_predictions.c[name] for name in _KEY)))
+    # The rows as parameters, not as VALUES in the statement: that would be compiled anew for each batch.
+    returning = statement.returning(_predictions.c.id, *(_predictions.c[name] for name in _KEY))
+    found = connection.execute(returning, [dict(row) for row in rows])
     ids = {tuple(row[1:]): int(row[0]) for row in found}
     return [ids[tuple(row[name] for name in _KEY)] for row in rows]
 
