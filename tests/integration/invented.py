@@ -13,7 +13,7 @@ from bot.services.importing import Importer
 from bot.services.retraining import Trainer
 from bot.services.scoring import Scorer
 from bot.store.database import Database
-from tests.unit.shops import START, invented_shop
+from tests.unit.shops import START, Rows, invented_shop
 
 NOW = START + timedelta(days=230)
 SCORED_FROM, SCORED_TO = START + timedelta(days=150), START + timedelta(days=170)
@@ -21,7 +21,11 @@ SCORED_FROM, SCORED_TO = START + timedelta(days=150), START + timedelta(days=170
 
 def write_shop(folder: Path, *, orders: int = 900, seed: int = 3) -> None:
     """Write an invented shop as canonical files."""
-    rows = invented_shop(orders, seed=seed)
+    write_rows(folder, invented_shop(orders, seed=seed))
+
+
+def write_rows(folder: Path, rows: Rows) -> None:
+    """Write rows as canonical files."""
     files = {
         "customers": ("customer_id", "country", "region", "created_at"),
         "products": ("product_id", "category", "weight_g"),
