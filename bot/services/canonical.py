@@ -196,10 +196,21 @@ class RowReader:
     ----------
     header : sequence of str, optional
         The names of the columns of a CSV file; rows are then sequences. Without it rows are mappings.
+    currency : str, optional
+        Of orders that name none; it is no part of what tells a changed order from the same one.
     """
 
-    def __init__(self, entity: Entity, zone: ZoneInfo, mapped: FileMap, header: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        entity: Entity,
+        zone: ZoneInfo,
+        mapped: FileMap,
+        header: Sequence[str] | None = None,
+        *,
+        currency: str | None = None,
+    ) -> None:
         self.entity = entity
+        self._currency = currency if entity is Entity.ORDERS else None
         self._mapped = mapped
         self._names = tuple(column.name for column in COLUMNS[entity])
         self._required = tuple(column.name for column in COLUMNS[entity] if column.required)
@@ -278,6 +289,8 @@ class RowReader:
                 )
         content = tuple(values.values()), _told(attributes) if attributes else ""
         values["attributes"] = attributes
+        if self._currency is not None and values["currency"] is None:
+            values["currency"] = self._currency
         key = (values["order_id"], values["line_no"]) if self.entity is Entity.ORDER_LINES else values[self._names[0]]
         return IncomingRow(line=line, key=key, values=values, fingerprint=fingerprint(content))
 

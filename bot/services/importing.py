@@ -60,6 +60,7 @@ class Importer:
         self._database = database
         self._clock = clock
         self._zone = settings.shop.zone
+        self._currency = settings.shop.currency or None
 
     def import_paths(
         self,
@@ -122,7 +123,7 @@ class Importer:
         """
         entity = Entity(entity)
         report, refusals = FileReport(file=entity.value), []
-        reader = RowReader(entity, self._zone, FileMap())
+        reader = RowReader(entity, self._zone, FileMap(), currency=self._currency)
         records = (Record(number, row) for number, row in enumerate(rows, 1))
         for batch, problems in _batches(records, reader.read_mapping, report):
             self._land(entity, source, batch, problems, report, arrived_at)
@@ -140,7 +141,7 @@ class Importer:
     ) -> FileReport:
         report, size = FileReport(file=str(file)), file.stat().st_size
         with open_records(file) as records:
-            reader = RowReader(entity, self._zone, mapped, records.header)
+            reader = RowReader(entity, self._zone, mapped, records.header, currency=self._currency)
             read = reader.read_mapping if records.header is None else reader.read_cells
             try:
                 for batch, problems in _batches(records, read, report):
