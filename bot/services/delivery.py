@@ -8,6 +8,7 @@ way, through `bot.services.answering`.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -189,7 +190,13 @@ class Deliverer:
     def _record_and_claim(self, report: DeliveryReport) -> Claimed | None:
         """Write down what has ended and take the next one, in one transaction; None: nothing is due."""
         while True:
-            found = self._transact(report, claim=True)
+            try:
+                found = self._transact(report, claim=True)
+            except Exception:
+                # Where it was the claim that failed, what was sent is still to be written down.
+                with contextlib.suppress(Exception):
+                    self._record(report)
+                raise
             report.refused += len(found.refused)
             report.expired += len(found.expired)
             for outreach_id, reason in found.refused:

@@ -10,6 +10,7 @@ from bot.services.departure import Departure
 from bot.store.answers import PendingAnswer
 from bot.store.database import Database
 from bot.store.delivery import Claimed
+from bot.store.outreach import Outreach
 from tests.integration.delivery_world import S, Shop, talk
 
 
@@ -47,3 +48,22 @@ def test_an_answer_that_breaks_in_the_rendering_does_not_stay_in_flight_for_ever
     monkeypatch.setattr(Departure, "answer_message", breaks)
     assert shop.deliverer.drain().answers == 1
     assert shop.sent_keys() == [f"utterance:{second}:1"]
+
+
+def test_what_was_sent_is_written_down_though_the_next_one_cannot_be_claimed(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = Shop(database)
+    sent, broken = shop.approve("c1"), shop.approve("c2")
+    verdict = Departure.verdict
+
+    def breaks(self: Departure, connection: Any, outreach: Outreach, *given: Any) -> Any:
+        if outreach.id == broken:
+            raise RuntimeError("a bug in the policy's facts")
+        return verdict(self, connection, outreach, *given)
+
+    monkeypatch.setattr(Departure, "verdict", breaks)
+    with pytest.raises(RuntimeError):
+        shop.deliverer.drain()
+    assert (shop.see(sent).state, shop.see(broken).state) == (S.SENT, S.APPROVED)
+    assert shop.sent_keys() == [f"outreach:{sent}:1"]
