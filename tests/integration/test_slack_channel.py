@@ -249,6 +249,16 @@ def test_the_doctor_names_what_is_missing(scripted: ScriptedSlack) -> None:
     assert "connections:write" in wrong["SLACK_APP_TOKEN"]
 
 
+def test_the_doctor_warns_of_a_review_channel_that_customers_could_read(scripted: ScriptedSlack) -> None:
+    healthy(scripted, ",".join(needed_scopes()))
+    for private, warned in ((True, False), (False, True)):
+        channel = {"id": "C1", "is_member": True, "is_private": private}
+        scripted.answers["conversations.info"] = (200, {"ok": True, "channel": channel}, {})
+        found = {finding.name: finding for finding in check_slack(settings_for(scripted.url))}
+        assert found["slack.review_channel"].ok  # not every shop has its customers in the workspace
+        assert ("can read the cards" in found["slack.review_channel"].advice) == warned
+
+
 def test_the_doctor_says_when_the_token_is_refused_or_slack_is_off(scripted: ScriptedSlack) -> None:
     scripted.answers["auth.test"] = error("token_revoked")
     (finding,) = check_slack(settings_for(scripted.url))

@@ -58,7 +58,7 @@ def check_slack(settings: Settings, api: SlackApi | None = None) -> list[Finding
     found.append(_scopes(me.headers))
     try:
         roster = resolve(api, settings)
-        found.append(Finding(name="slack.review_channel", ok=True, advice=settings.slack.review_channel))
+        found.append(_review_channel(api, settings.slack.review_channel))
         silent = sorted(set(settings.slack.agents) - roster.agents)
         advice = f"deactivated: {', '.join(silent)}; take them out" if silent else f"{len(roster.agents)} known"
         found.append(Finding(name="slack.agents", ok=not silent, advice=advice))
@@ -74,6 +74,15 @@ def check_slack(settings: Settings, api: SlackApi | None = None) -> list[Finding
         advice = f"{url} is the Request URL for events and interactivity"
         found.append(Finding(name="web.base_url", ok=True, advice=advice))
     return found
+
+
+def _review_channel(api: SlackApi, channel: str) -> Finding:
+    try:
+        public = api.channel(channel).get("is_private") is False
+    except UnknownMethod:
+        public = False
+    advice = f"{channel} is public: whoever is in this workspace can read the cards; make it private if customers are"
+    return Finding(name="slack.review_channel", ok=True, advice=advice if public else channel)
 
 
 def _scopes(headers: Any) -> Finding:

@@ -105,6 +105,10 @@ def _channel_problems(api: SlackApi, channel: str) -> Iterable[tuple[str, str]]:
         yield "slack.review_channel", f"the app is not in {channel}; write /invite @Aftercare there"
     if known.get("is_ext_shared"):
         yield "slack.review_channel", f"the channel {channel} is shared with another company; name an internal one"
+    if known.get("is_private") is False:  # no error: not every shop has its customers in the workspace
+        log.warning(
+            "slack_review_channel_public", channel=channel, advice="everybody in the workspace can read the cards"
+        )
 
 
 def _agent_problems(
