@@ -103,9 +103,7 @@ def suggested(world: SlackWorld) -> tuple[int, dict[str, Any]]:
 
 def recorded(world: SlackWorld) -> int:
     with world.database.read() as connection:
-        return int(
-            connection.execute(sa.select(sa.func.count()).select_from(metadata.tables["events"])).scalar_one()
-        )
+        return int(connection.execute(sa.select(sa.func.count()).select_from(metadata.tables["events"])).scalar_one())
 
 
 def test_a_signed_click_decides_and_the_same_click_again_does_not(world: SlackWorld, web: TestClient) -> None:
