@@ -11,7 +11,7 @@ from alembic.script import ScriptDirectory
 
 from bot.store.database import Database
 
-SCRIPTS = Path(__file__).with_name("alembic")
+SCRIPTS = Path(__file__).parent
 
 
 def current_revision(database: Database) -> str | None:
