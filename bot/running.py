@@ -87,8 +87,8 @@ class Running:
         if not self._wait_for_mail():
             return None
         if self._slack is not None:
-            self._warming = threading.Thread(target=_warm, args=(app.knowledge,), name="warm", daemon=True)
-            self._warming.start()
+            # Before the ready line: a process that ends while the encoder loads in a thread may not end in time.
+            _warm(app.knowledge)
         slack, email = self._slack_state(), self._email_state()
         return {"event": "ready", "web": url, "slack": slack, "email": email}
 
