@@ -1,0 +1,1 @@
+"""The rivals that the delivery is measured beside; no part of the product."""
