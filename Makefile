@@ -45,7 +45,7 @@ demo: .venv/.run
 
 test: .venv/.dev $(SLACK_DIR)/node_modules/.installed
 	$(BIN)/coverage erase
-	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
@@ -63,5 +63,5 @@ docs: .venv/.dev
 
 # Pins: reproducible on other platforms, with hashes, naming no registry.
 requirements:
-	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --extra postgres --extra build pyproject.toml -o requirements.txt
+	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --extra postgres --extra scale --extra build pyproject.toml -o requirements.txt
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --all-extras pyproject.toml -o requirements-dev.txt

@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "kb": ("knowledge", "Import, list, show and check articles"),
     "email": ("email", "Parse or show a mail"),
     "run": ("running", "Run the bot: web, Slack, scheduler, delivery"),
+    "worker": ("worker", "Send and work beside other workers (PostgreSQL)"),
 }
 
 

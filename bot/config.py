@@ -44,6 +44,8 @@ ENVIRONMENT = {
     "SLACK_API_BASE_URL": "slack_api_base_url",
     "SMTP_URL": "smtp_url",
     "IMAP_URL": "imap_url",
+    "AFTERCARE_DKIM_KEY": "dkim_key",
+    "AFTERCARE_MAIL_HOOK_SECRET": "mail_hook_secret",
 }
 
 
@@ -208,6 +210,14 @@ def _contradictions(settings: Settings) -> list[tuple[str, str]]:
             "SLACK_SIGNING_SECRET",
             "set it or SLACK_SIGNING_SECRET_FILE: HTTP mode checks signatures",
         )
+    if settings.email.dkim_selector:
+        need(
+            secrets.dkim_key,
+            "AFTERCARE_DKIM_KEY",
+            "set it or AFTERCARE_DKIM_KEY_FILE: email.dkim_selector signs with it",
+        )
+    if settings.delivery.engine == "workers" and settings.database.url.startswith("sqlite"):
+        problems.append(("delivery.engine", "workers need PostgreSQL; write embedded, or another database.url"))
     if settings.email.enabled:
         if not settings.email.outbox:
             need(

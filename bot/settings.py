@@ -112,6 +112,9 @@ class Email(Section):
     sender_name: str = ""
     reply_to: str = ""
     outbox: str = ""
+    mailbox: str = "INBOX"
+    keep_raw_days: PositiveInt = 30
+    dkim_selector: str = ""
 
 
 class Review(Section):
@@ -156,11 +159,26 @@ class Scheduler(Section):
     daily_capacity: PositiveInt = 200
 
 
+class Rates(Section):
+    """Most messages a second on a channel, over all workers; 0: no limit."""
+
+    email: Annotated[float, Field(ge=0)] = 0.0
+    slack: Annotated[float, Field(ge=0)] = 5.0
+
+
 class Delivery(Section):
     batch_size: PositiveInt = 50
     max_attempts: PositiveInt = 6
     backoff_seconds: Annotated[float, Field(gt=0)] = 60.0
     sending_timeout_seconds: Annotated[float, Field(gt=0)] = 300.0
+    connections: Annotated[int, Field(ge=1, le=64)] = 8
+    per_second: Rates = Rates()
+    engine: Literal["embedded", "workers"] = "embedded"
+
+    @property
+    def by_workers(self) -> bool:
+        """Say whether `aftercare worker` processes send and do what comes round."""
+        return self.engine == "workers"
 
 
 class Bands(Section):
@@ -222,6 +240,8 @@ class Secrets(Section):
     slack_api_base_url: str = "https://slack.com/api/"
     smtp_url: SecretStr | None = None
     imap_url: SecretStr | None = None
+    dkim_key: SecretStr | None = None
+    mail_hook_secret: SecretStr | None = None
 
 
 class Settings(Section):

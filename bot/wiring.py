@@ -7,6 +7,8 @@ concrete parts.
 from __future__ import annotations
 
 import threading
+import time
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,12 +33,17 @@ from bot.services.stopping import Stopping
 from bot.services.upkeep import Upkeep
 from bot.store.backup import require_current, upgrade_safely
 from bot.store.database import Database, open_database
+from bot.store.jobs import attach_jobs, call_helpers
+from bot.store.queue_schema import require_queue
 from bot.tokens import Signer
 from messages.catalogue import Catalogue
 
-# These import scikit-learn, polars, the encoder or Slack's SDK: seconds that most commands can do without.
+# These import scikit-learn, polars, the encoder, Slack's SDK or dkimpy: seconds that most commands can do without.
 if TYPE_CHECKING:
+    from bot.channels.email.mailbox import Mailbox
+    from bot.channels.email.signing import DkimSigner
     from bot.channels.slack.connection import SlackConnection
+    from bot.mail_wiring import build_mailbox, build_mailroom
     from bot.services.conversation import Conversations
     from bot.services.curation import Curation
     from bot.services.delivery import Deliverer
@@ -45,11 +52,16 @@ if TYPE_CHECKING:
     from bot.services.insight import Insight
     from bot.services.knowledge import KnowledgeDesk
     from bot.services.labelling import Labeller
+    from bot.services.mailroom import Mailroom
+    from bot.services.parts import Parts
     from bot.services.planning import Planner
     from bot.services.previewing import previewing
     from bot.services.retraining import Trainer
     from bot.services.scoring import Scorer
 else:
+    build_mailbox = OnFirstUse("bot.mail_wiring", "build_mailbox")
+    build_mailroom = OnFirstUse("bot.mail_wiring", "build_mailroom")
+    DkimSigner = OnFirstUse("bot.channels.email.signing", "DkimSigner")
     SlackConnection = OnFirstUse("bot.channels.slack.connection", "SlackConnection")
     Conversations = OnFirstUse("bot.services.conversation", "Conversations")
     Curation = OnFirstUse("bot.services.curation", "Curation")
@@ -59,6 +71,7 @@ else:
     Insight = OnFirstUse("bot.services.insight", "Insight")
     KnowledgeDesk = OnFirstUse("bot.services.knowledge", "KnowledgeDesk")
     Labeller = OnFirstUse("bot.services.labelling", "Labeller")
+    Parts = OnFirstUse("bot.services.parts", "Parts")
     Planner = OnFirstUse("bot.services.planning", "Planner")
     previewing = OnFirstUse("bot.services.previewing", "previewing")
     Trainer = OnFirstUse("bot.services.retraining", "Trainer")
@@ -66,6 +79,10 @@ else:
 
 # Deliveries are looked for this often at least: a customer who was promised an answer does not wait for a tick.
 DELIVERY_SECONDS = 1.0
+# A long queue is drained for so long at a time; then what is in doubt is looked after again.
+DELIVERY_TURN_SECONDS = 5.0
+# Customers who wrote a mail do not wait for a tick either.
+MAIL_SECONDS = 1.0
 # Scoring and planning a large shop takes its time.
 DAILY_PATIENCE_SECONDS = 3 * 3600.0
 
@@ -92,6 +109,9 @@ class App:
                 upgrade_safely(database, self.settings.path(self.settings.database.backups), self.clock.now())
             else:
                 require_current(database)
+            if self.settings.delivery.by_workers:
+                require_queue(database)
+                attach_jobs(database, self.settings.delivery.batch_size)
         except Exception:
             database.close()
             raise
@@ -195,12 +215,21 @@ class App:
         email, secret = self.settings.email, self.settings.secrets.secret_key
         if secret is None or self.signer is None:
             raise ConfigurationError([("AFTERCARE_SECRET_KEY", "set it to a long random text; it signs the links")])
-        return Identity(
+        identity = Identity(
             sender=email.sender,
             name=email.sender_name or self.settings.shop.name,
             reply_to=email.reply_to,
             signer=self.signer,
             secret=secret.get_secret_value(),
+        )
+        key = self.settings.secrets.dkim_key
+        if not email.dkim_selector or key is None:  # bot.config refuses the one without the other
+            return identity
+        return replace(
+            identity,
+            dkim=DkimSigner(
+                domain=identity.domain, selector=email.dkim_selector, key=key.get_secret_value(), clock=self.clock
+            ),
         )
 
     @cached_property
@@ -215,6 +244,16 @@ class App:
         if url is None:
             raise ConfigurationError([("SMTP_URL", "set it, or write email.outbox: FOLDER")])
         return SmtpEmailChannel(Server.from_url(url.get_secret_value()), self.email_identity, self.clock)
+
+    @cached_property
+    def mailroom(self) -> Mailroom:
+        """Takes mails in and works on them."""
+        return build_mailroom(self)
+
+    @cached_property
+    def mailbox(self) -> Mailbox | None:
+        """The mailbox that is watched; None without IMAP_URL, or where email is off."""
+        return build_mailbox(self)
 
     @cached_property
     def slack_api(self) -> SlackApi:
@@ -233,7 +272,8 @@ class App:
             settings=self.settings,
             review=self.review,
             conversations=self.conversations,
-            send_utterance=self.deliverer.send_utterance,
+            # With workers, the transaction that wrote the words has called one.
+            send_utterance=(lambda _: None) if self.settings.delivery.by_workers else self.deliverer.send_utterance,
         )
 
     @cached_property
@@ -265,15 +305,30 @@ class App:
     def daily(self) -> DailyRound:
         """The round of each local date."""
         steps = [
-            Step(name="score", work=lambda: self.planner.refresh()),
+            Step(name="score", work=self._predict),
             Step(name="plan", work=lambda: len(self.planner.plan())),
             Step(name="label", work=self.labeller.label),
+            Step(name="forget_mails", work=lambda: self.mailroom.forget()),
         ]
         return DailyRound(self.database, self.clock, self.settings, steps)
+
+    @cached_property
+    def parts(self) -> Parts:
+        """Scores a large shop in parts, by several workers."""
+        kinds = {playbook.audience.prediction.kind for playbook in self.playbooks.all}
+        return Parts(self.database, self.clock, self.settings, self.scorer, kinds, call=call_helpers)
+
+    def _predict(self) -> int:
+        """Predict what was not predicted today: what can be cut in parts, where there are workers, then the rest."""
+        return (self.parts.score_today() if self.settings.delivery.by_workers else 0) + self.planner.refresh()
 
     def scheduler(self, *, ticks: bool = True, delivery: bool = True) -> Scheduler:
         """Build the scheduler: the ticks of the bot, those of the delivery, or both."""
         seconds = self.settings.scheduler.tick_seconds
+        if self.settings.delivery.by_workers:
+            # The workers do all else; cards are brought up to date by the process that is connected to Slack.
+            shows = ticks and self.settings.slack.mode != "off"
+            return Scheduler([Job(name="show", work=self._show, seconds=seconds)] if shows else [])
         jobs: list[Job] = []
         if ticks:
             jobs.append(Job(name="tick", work=self.tick, seconds=seconds))
@@ -285,6 +340,8 @@ class App:
                     patience_seconds=DAILY_PATIENCE_SECONDS,
                 )
             )
+        if ticks and self.settings.email.enabled:
+            jobs.append(Job(name="mail", work=lambda: self.mailroom.work(), seconds=min(seconds, MAIL_SECONDS)))
         if delivery:
             soon = min(seconds, DELIVERY_SECONDS)
             jobs.append(Job(name="deliver", work=self.deliver, seconds=soon))
@@ -299,9 +356,14 @@ class App:
 
     def deliver(self) -> None:
         """Show what is in doubt, send what is due, ask about what is in doubt."""
-        recovered = self.deliverer.recover()
-        report = self.deliverer.drain()
-        if recovered + self.deliverer.reconcile() or any(vars(report).values()):
+        changed = self.deliverer.recover() > 0
+        began = time.monotonic()
+        while time.monotonic() - began < DELIVERY_TURN_SECONDS:
+            report = self.deliverer.drain()
+            changed = changed or any(vars(report).values())
+            if not report.sent + report.answers:
+                break
+        if changed or self.deliverer.reconcile():
             self._delivered.set()
 
     def show_delivered(self) -> None:

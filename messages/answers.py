@@ -20,6 +20,7 @@ import yaml
 from messages.encoder import TextEncoder
 from messages.intents import IntentClassifier
 from messages.knowledge import Article, Hit, KnowledgeIndex
+from messages.opting_out_words import asks_to_end_contact
 
 __all__ = ["Answer", "Answerer", "Decision", "KnownIntent", "Thresholds", "known_intents", "language_of"]
 
@@ -157,7 +158,8 @@ class Answerer:
         phrases = _intent_data().phrases
         text, bare = _normal(question), _bare(question)
         for intent in _ORDER:
-            if bare in phrases[intent].whole or phrases[intent].inside.search(text):
+            asks = intent is KnownIntent.OPT_OUT and asks_to_end_contact(question)
+            if asks or bare in phrases[intent].whole or phrases[intent].inside.search(text):
                 return intent, 1.0
         if len(question) > _CLASSIFIED_CHARACTERS:
             return KnownIntent.QUESTION, 0.0

@@ -6,7 +6,7 @@ Delivery headers, tokens and MIME are the email channel's business.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -25,6 +25,11 @@ FRAME_VALUES = frozenset(
 )
 _BARE_URL = re.compile(r"https?://[^\s<>\"'`\\]+[^\s<>\"'`\\.,;:!?)\]]")
 _PREVIEW_CHARACTERS = 110
+_PARAGRAPH_STYLE = "margin:0 0 16px 0;"
+# Paragraphs stand between blank lines, and none of those rules that are switched on reaches over one but lists.
+_BLANK_LINES = re.compile(r"\n(?:[ ]*\n)+")
+# What may be markup, a link, or in need of escaping; and what begins a line of a list.
+_MARKED = re.compile(r"[*_`\[\]<>\\&\"]|https?:|mailto:|^[^\S\n]|[^\S\n]$|^[-+]|^[0-9]{1,9}[.)]", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +112,26 @@ def words_to_html(text: str) -> str:
 
     HTML in the words is escaped; images are shown as their text; only http, https and mailto links stay links.
     """
-    return str(_MARKDOWN.render(render.text_value(text)))
+    paragraphs = _BLANK_LINES.split(render.text_value(text))
+    made: list[str] = []
+    marked: list[str] = []
+    for paragraph in paragraphs:
+        if paragraph.strip(" ") and not _MARKED.search(paragraph):
+            made += [_rendered(marked), _plain_paragraph(paragraph)]
+            marked = []
+        else:
+            marked.append(paragraph)
+    return "".join([*made, _rendered(marked)])
+
+
+def _rendered(paragraphs: Sequence[str]) -> str:
+    return str(_MARKDOWN.render("\n\n".join(paragraphs))) if paragraphs else ""
+
+
+def _plain_paragraph(text: str) -> str:
+    """Write a paragraph without any markup as Markdown would, in a tenth of the time: most paragraphs are so."""
+    lines = "<br />\n".join(line.strip(" ") for line in text.split("\n"))
+    return f'<p style="{_PARAGRAPH_STYLE}">{lines}</p>\n'
 
 
 def _preview(text: str) -> str:
@@ -153,7 +177,7 @@ def _open_link(self: Any, tokens: list[Token], index: int, options: Any, env: Mu
 
 
 def _open_paragraph(self: Any, tokens: list[Token], index: int, options: Any, env: MutableMapping[str, Any]) -> str:
-    tokens[index].attrSet("style", "margin:0 0 16px 0;")
+    tokens[index].attrSet("style", _PARAGRAPH_STYLE)
     return str(self.renderToken(tokens, index, options, env))
 
 
@@ -164,6 +188,7 @@ def _make_markdown() -> MarkdownIt:
     markdown.core.ruler.push("bare_addresses", _link_bare_addresses)
     markdown.add_render_rule("link_open", _open_link)
     markdown.add_render_rule("paragraph_open", _open_paragraph)
+    markdown.render("x")  # compiles its rules, which two threads must not do at the same time
     return markdown
 
 

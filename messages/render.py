@@ -9,7 +9,7 @@ always a value, never a template. Choosing and naming templates is the catalogue
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from jinja2 import StrictUndefined, Template, nodes
@@ -23,6 +23,9 @@ from messages.errors import TemplateError
 # A message longer than this is a mistake; the promise is "no template exceeds 1 MB".
 MAX_OUTPUT_CHARACTERS = 1_000_000
 MAX_TEMPLATE_CHARACTERS = 64_000
+# So deep may conditions, filters and brackets lie in each other: Python's own compiler takes time that doubles with
+# each level of brackets (300 took half a minute), and gives up at a hundred.
+MAX_DEPTH = 20
 MAX_LINE_VALUE = 200
 MAX_TEXT_VALUE = 20_000
 
@@ -94,8 +97,14 @@ def check_source(sandbox: Sandbox, source: str, where: str) -> frozenset[str]:
         tree = sandbox.parse(source, filename=where)
     except TemplateSyntaxError as error:
         raise TemplateError(f"{where}:{error.lineno}: {error.message}") from error
+    except (RecursionError, ValueError) as error:  # far too deep, or a number of thousands of digits
+        raise TemplateError(
+            f"{where}: too deep or too long an expression; use values, `if` and simple filters"
+        ) from error
     names: set[str] = set()
-    for node in _walk(tree):
+    for node, depth in _walk(tree):
+        if depth > MAX_DEPTH:
+            raise TemplateError(f"{where}:{node.lineno}: more than {MAX_DEPTH} levels deep; write it more simply")
         if not isinstance(node, _ALLOWED_NODES):
             what = next((text for kind, text in _OPERATORS.items() if isinstance(node, kind)), type(node).__name__)
             raise TemplateError(f"{where}:{node.lineno}: {what} is not allowed; use values, `if` and simple filters")
@@ -109,11 +118,13 @@ def check_source(sandbox: Sandbox, source: str, where: str) -> frozenset[str]:
     return frozenset(names)
 
 
-def _walk(node: nodes.Node) -> list[nodes.Node]:
-    found = [node]
-    for child in node.iter_child_nodes():
-        found.extend(_walk(child))
-    return found
+def _walk(tree: nodes.Node) -> Iterator[tuple[nodes.Node, int]]:
+    """Yield every node with its depth, without recursion: the tree may be as deep as the template is long."""
+    left = [(tree, 0)]
+    while left:
+        node, depth = left.pop()
+        yield node, depth
+        left.extend((child, depth + 1) for child in node.iter_child_nodes())
 
 
 def compile_source(sandbox: Sandbox, source: str, where: str) -> Template:
@@ -154,14 +165,18 @@ def run(template: Template, values: Mapping[str, Any], where: str) -> str:
 
 def line_value(value: object) -> str:
     """Turn data into one harmless line: no line breaks, control characters, markup brackets or backticks."""
-    text = "".join(c if c.isprintable() else " " for c in str(value)[: MAX_LINE_VALUE * 4])
+    text = str(value)[: MAX_LINE_VALUE * 4].replace("\n", " ")
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else " " for c in text)
     return " ".join(re.sub(r"[<>\[\]`]", "", text).split())[:MAX_LINE_VALUE]
 
 
 def text_value(value: object) -> str:
     """Turn data into several lines of plain words, without control characters."""
     text = str(value)[:MAX_TEXT_VALUE].replace("\r\n", "\n").replace("\r", "\n")
-    return "".join(c for c in text if c.isprintable() or c == "\n").strip()
+    if not text.replace("\n", "").isprintable():
+        text = "".join(c for c in text if c.isprintable() or c == "\n")
+    return text.strip()
 
 
 def url_value(value: object) -> str | None:

@@ -80,9 +80,11 @@ def purchases_model(snapshot: Snapshot, *, horizon_days: int) -> TrainedModel:
     )
 
 
-def score_churn(model: TrainedModel, snapshot: Snapshot) -> list[Scored]:
-    """Score every customer with an order by the snapshot's end."""
+def score_churn(model: TrainedModel, snapshot: Snapshot, customers: tuple[int, int] | None = None) -> list[Scored]:
+    """Score every customer with an order by the snapshot's end, or those with ids in a range (both ends included)."""
     frame = customer_features(snapshot, snapshot.until)
+    if customers is not None:
+        frame = frame.filter(pl.col("customer_id").is_between(*customers))
     if not frame.height:
         return []
     features = frame.select(model.features)

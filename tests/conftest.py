@@ -9,12 +9,19 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from bot.clock import ManualClock
 from bot.store import migrations
 from bot.store.database import Database, open_database
 from tests.peers import missing_peer
+
+# The machines are busy: how long Hypothesis takes to draw says nothing about what is tested.
+hypothesis.settings.register_profile(
+    "aftercare", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("aftercare")
 
 NOW = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
 

@@ -1,4 +1,7 @@
-"""What `aftercare doctor` looks at: each check says ok, warn or fail, and what to do. Nothing is changed."""
+"""What `aftercare doctor` looks at: each check says ok, warn or fail, and what to do. Nothing is changed.
+
+The email side has a module of its own, `email_checks.py`.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +12,18 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from bot.channels.email import Server, prove
 from bot.channels.slack.doctor import check_slack
 from bot.config import Settings
 from bot.errors import AftercareError
 from bot.store import migrations
 from bot.store.counts import active_articles
-from bot.store.database import open_database, ping
+from bot.store.database import Database, open_database, ping
+from bot.store.queue_schema import queue_version
+from bot.store.sweeping import workers_state
 from messages.encoder import load_encoder
 from messages.errors import MessagesError
 
-__all__ = ["Check", "State", "check_base", "check_email", "check_slack_side"]
-
-# Somebody waits for the doctor's answer; each step gets this long.
-REACH_SECONDS = 5.0
+__all__ = ["Check", "State", "check_base", "check_folder", "check_slack_side"]
 
 
 class State(StrEnum):
@@ -33,22 +34,29 @@ class State(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One thing that was looked at."""
+    """One thing that was looked at.
+
+    Attributes
+    ----------
+    publish : str or None
+        What should stand in DNS, as a line of a zone file.
+    """
 
     name: str
     state: State
     detail: str
+    publish: str | None = None
 
     def line(self) -> dict[str, Any]:
         """Return the JSON of `doctor --json`."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def check_base(settings: Settings) -> Iterator[Check]:
     """Look at the database, the folders, the encoder and the knowledge base."""
     yield from _database(settings)
-    yield _folder("models.dir", settings.path(settings.models.dir))
-    yield _folder("database.backups", settings.path(settings.database.backups))
+    yield check_folder("models.dir", settings.path(settings.models.dir))
+    yield check_folder("database.backups", settings.path(settings.database.backups))
     yield _encoder(settings)
     if settings.secrets.secret_key is None:
         yield _warn("AFTERCARE_SECRET_KEY", "not set; links in mails cannot be signed: set a long random text")
@@ -61,16 +69,6 @@ def check_slack_side(settings: Settings) -> Iterator[Check]:
     for finding in check_slack(settings):
         name = finding.name if finding.name.startswith(("slack", "SLACK")) else f"slack {finding.name}"
         yield Check(name=name, state=State.OK if finding.ok else State.FAIL, detail=finding.advice)
-
-
-def check_email(settings: Settings) -> Iterator[Check]:
-    """Look at whether mails can leave."""
-    if not settings.email.enabled:
-        yield _ok("email.enabled", "email is switched off")
-    elif settings.email.outbox:
-        yield _folder("email.outbox", settings.path(settings.email.outbox))
-    elif settings.secrets.smtp_url is not None:
-        yield _smtp(settings.secrets.smtp_url.get_secret_value())
 
 
 def _database(settings: Settings) -> Iterator[Check]:
@@ -95,6 +93,8 @@ def _database(settings: Settings) -> Iterator[Check]:
             )
             return
         yield _ok(name, f"{kind} answers, revision {present}")
+        if settings.delivery.by_workers:
+            yield _workers(database)
         with database.read() as connection:
             articles = active_articles(connection)
         if articles:
@@ -105,6 +105,20 @@ def _database(settings: Settings) -> Iterator[Check]:
         yield _fail(name, str(error))
     finally:
         database.close()
+
+
+def _workers(database: Database) -> Check:
+    name = "delivery.engine"
+    version = queue_version(database)
+    if version is None:
+        return _fail(name, "the workers' queue is not in the database; run `aftercare db upgrade`")
+    with database.read() as connection:
+        state = workers_state(connection)
+    if not state.alive:
+        return _warn(
+            name, f"the workers' queue stands ({version}), but no worker has reported; start `aftercare worker`"
+        )
+    return _ok(name, f"the workers' queue stands ({version}), workers report, {state.failed} failed jobs are kept")
 
 
 def _encoder(settings: Settings) -> Check:
@@ -122,22 +136,12 @@ def _encoder(settings: Settings) -> Check:
     return _ok(name, f"{encoder.name} answers")
 
 
-def _folder(name: str, path: Path) -> Check:
+def check_folder(name: str, path: Path) -> Check:
+    """Look whether a folder can be written, or be made."""
     nearest = next(folder for folder in (path, *path.parents) if folder.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         return _fail(name, f"{nearest} is not writable; change its rights or name another folder")
     return _ok(name, str(path) if path.exists() else f"{path} will be made at the first use")
-
-
-def _smtp(url: str) -> Check:
-    try:
-        server = Server.from_url(url)
-        prove(server, seconds=REACH_SECONDS)
-    except AftercareError as error:
-        return _fail("SMTP_URL", str(error))
-    how = {"plain": "without TLS, on this machine", "starttls": "with STARTTLS, verified", "tls": "with TLS, verified"}
-    login = "logged in" if server.user is not None else "without a login"
-    return _ok("SMTP_URL", f"{server.host}:{server.port} answers {how[server.security]}, {login}")
 
 
 def _ok(name: str, detail: str) -> Check:

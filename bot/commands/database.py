@@ -11,8 +11,14 @@ import click
 from bot.clock import Clock, clock_from_environment
 from bot.commands.base import cli_actor, config_option, json_option, print_json
 from bot.config import Settings, load_settings
+from bot.errors import ConfigurationError
+from bot.lazy import OnFirstUse
 from bot.store import backup, migrations
 from bot.store.database import Database, open_database, ping
+from bot.store.queue_schema import install_queue, queue_version
+
+# Only installations with workers have Procrastinate.
+queue_schema = OnFirstUse("bot.tasks", "queue_schema")
 
 
 @click.group("db")
@@ -31,14 +37,30 @@ def upgrade(as_json: bool) -> None:
         before = migrations.current_revision(database)
         kept = backup.upgrade_safely(database, _folder(settings), clock.now())
         now = migrations.current_revision(database)
+        installed = _install_queue(database, settings, clock)
         if as_json:
-            print_json([{"from": before, "to": now, "backup": str(kept) if kept else None}])
-        elif before == now:
+            queue = {"queue": queue_version(database)} if settings.delivery.by_workers else {}
+            print_json([{"from": before, "to": now, "backup": str(kept) if kept else None, **queue}])
+            return
+        if installed:
+            click.echo(f"The workers' queue was brought to {queue_version(database)}.")
+        if before == now:
             click.echo(f"The database is up to date (revision {now}).")
         else:
             click.echo(
                 f"The database went from revision {before or 'none'} to {now}." + (f" Backup: {kept}" if kept else "")
             )
+
+
+def _install_queue(database: Database, settings: Settings, clock: Clock) -> bool:
+    if not settings.delivery.by_workers:
+        return False
+    try:
+        schema = queue_schema()
+    except ModuleNotFoundError as error:
+        advice = "workers need Procrastinate: pip install 'aftercare-bot[scale]'"
+        raise ConfigurationError([("delivery.engine", advice)]) from error
+    return install_queue(database, schema, clock.now())
 
 
 @db_command.command("backup")

@@ -164,6 +164,19 @@ def undo_command(desk: ReviewDesk, outreach_id: int, version: int, actor: str, s
     return desk.undo(outreach_id, version, actor)
 
 
+@_decision(
+    "settle",
+    "Say what became of an uncertain one.",
+    click.option(
+        "--arrived/--lost", "arrived", required=True, help="It arrived; or it did not, and is not sent again."
+    ),
+)
+def settle_command(
+    desk: ReviewDesk, outreach_id: int, version: int, actor: str, settings: Any, arrived: bool
+) -> Outreach:
+    return desk.settle(outreach_id, version, actor, arrived=arrived)
+
+
 @_decision("retry", "Send a failed one again, or an uncertain one that did not arrive.")
 def retry_command(desk: ReviewDesk, outreach_id: int, version: int, actor: str, settings: Any) -> Outreach:
     return desk.retry(outreach_id, version, actor)

@@ -111,8 +111,6 @@ def _run(app: App, parts: tuple[str, ...]) -> int:
         # A thread that hangs in a call would keep the interpreter from ending; its row is shown as uncertain at
         # the next start.
         log.error("ended_without_draining")
-    if not drained or running.warming:
-        # A thread inside compiled code, as the encoder is, would abort an interpreter that ends around it.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)

@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 
 from bot.commands.base import config_option, json_option, print_json, print_table
-from bot.commands.checks import Check, State, check_base, check_email, check_slack_side
+from bot.commands.checks import Check, State, check_base, check_slack_side
+from bot.commands.email_checks import check_email
 from bot.config import load_settings
 from bot.errors import ConfigurationError, UsageError
 
@@ -65,8 +66,11 @@ def check(as_json: bool) -> int:
 @click.argument("side", required=False, type=click.Choice(sorted(SIDES)))
 @config_option
 @json_option
-def doctor_command(side: str | None, as_json: bool) -> int:
+@click.option("--send", is_flag=True, help="With email: send a mail to email.from as well.")
+def doctor_command(side: str | None, as_json: bool, send: bool) -> int:
     """Look at this installation, or at its email or Slack side, and say what to mend; exit 1 where something fails."""
+    if send and side != "email":
+        raise UsageError("--send goes with `aftercare doctor email`")
     try:
         settings = load_settings(_path())
     except ConfigurationError as error:
@@ -77,7 +81,7 @@ def doctor_command(side: str | None, as_json: bool) -> int:
         found += check_base(settings)
     for name, look in SIDES.items():
         if side in (None, name):
-            found += look(settings)
+            found += check_email(settings, send=True) if send else look(settings)
     _show(found, as_json)
     return 1 if any(one.state is State.FAIL for one in found) else 0
 
@@ -87,3 +91,10 @@ def _show(found: list[Check], as_json: bool) -> None:
         print_json(one.line() for one in found)
     else:
         print_table("Doctor", ("", "what", "finding"), ((one.state, one.name, one.detail) for one in found))
+        records = [one.publish for one in found if one.publish is not None]
+        if records:
+            click.echo(
+                "To publish in DNS (a provider's form takes name and value; there, strings are joined, without quotes):"
+            )
+        for record in records:
+            click.echo(record)

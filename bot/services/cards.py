@@ -137,7 +137,6 @@ def plain_row(outreach: Outreach, facts: CardFacts, deliveries: Sequence[Mapping
         "probability": outreach.probability,
         "band": outreach.band,
         "urgent": outreach.urgent,
-        "held": outreach.held,
         "reasons": [dict(reason) for reason in outreach.reasons],
         "article": facts.article_id,
         "article_version": facts.article_version,

@@ -28,7 +28,7 @@ from bot.store.enums import Author, ConversationState, HandoffState
 from bot.store.shop import customer, lines_of, orders_of
 from messages.catalogue import Catalogue
 
-__all__ = ["ConversationDecision", "Conversations", "Inbound", "Received"]
+__all__ = ["ConversationDecision", "Conversations", "Inbound", "Received", "record_inbound"]
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +40,7 @@ class HandoffReason(StrEnum):
 
     AGENT = "agent_wrote"  # an agent wrote without being asked
     NOT_DELIVERED = "not_delivered"  # an answer could not be delivered, and will not be tried again
+    IN_DOUBT = "in_doubt"  # nobody can tell whether an answer arrived, and it is not sent again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +98,26 @@ class Received:
     duplicate: bool
 
 
+def record_inbound(connection: Connection, conversation_id: int, inbound: Inbound, now: datetime) -> int | None:
+    """Write a message down in its conversation; return its id, None where it stood already."""
+    return store.add_inbound(
+        connection,
+        conversation_id,
+        source=inbound.source,
+        external_id=inbound.external_id,
+        author_id=inbound.sender,
+        text=inbound.text.replace("\0", "")[:MAX_TEXT],
+        occurred_at=min(inbound.occurred_at, now),
+        now=now,
+        evidence={
+            "customer_id": inbound.customer_id,
+            "locale": inbound.locale,
+            "reference": inbound.reference,
+            "in_reply_to": inbound.in_reply_to,
+        },
+    )
+
+
 class Conversations:
     """The dialogue with customers, and the agents' part in it."""
 
@@ -119,22 +140,7 @@ class Conversations:
         now = self._clock.now()
         with self._database.write() as connection:
             thread = store.open_conversation(connection, inbound.channel, inbound.thread, inbound.customer_id, now)
-            store.add_inbound(
-                connection,
-                thread.id,
-                source=inbound.source,
-                external_id=inbound.external_id,
-                author_id=inbound.sender,
-                text=inbound.text.replace("\0", "")[:MAX_TEXT],
-                occurred_at=min(inbound.occurred_at, now),
-                now=now,
-                evidence={
-                    "customer_id": inbound.customer_id,
-                    "locale": inbound.locale,
-                    "reference": inbound.reference,
-                    "in_reply_to": inbound.in_reply_to,
-                },
-            )
+            record_inbound(connection, thread.id, inbound, now)
             recorded = store.inbound_of(connection, inbound.source, inbound.external_id)
         assert recorded is not None
         return self._duplicate(recorded) if recorded.decision is not None else self._decide(recorded)

@@ -1,54 +1,52 @@
 """Delivery: what was approved leaves once, or is shown as failed or uncertain; never silently twice.
 
-One loop: a short transaction writes down how the last send ended and claims the next; the send itself happens
-outside any transaction. A process that dies in between leaves exactly one row in doubt, which `recover`
-shows as uncertain and `reconcile` settles where the channel can tell. Answers in conversations go the same
-way, through `bot.services.answering`.
+One loop: a short transaction writes down how sends ended and claims as many as can be handed over at once; the sends
+themselves happen outside any transaction, each channel's on its own threads, so that a channel that hangs holds up
+no other. A process that dies in between leaves those rows in doubt that were in its hands, which `recover` shows as
+uncertain and `reconcile` settles where the channel can tell. Answers in conversations go the same way, through
+`bot.services.answering`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Mapping
+from collections import Counter, deque
+from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 
-from bot.channels.base import Channel, Evidence, Knowledge
-from bot.clock import Clock
+from bot.channels.base import Channel
+from bot.clock import Clock, SystemClock
 from bot.config import Settings
 from bot.decide.lifecycle import OutreachState
-from bot.errors import ChannelError
-from bot.services.answering import Answers
-from bot.services.departure import Departure, address_of
-from bot.services.handover import Outcome, as_stored, hand_over
-from bot.services.ownership import certainly_dead, this_process
-from bot.store import audit, delivery
-from bot.store.consent import suppress
+from bot.services.answering import Answers, rate_of
+from bot.services.departure import Departure
+from bot.services.handover import Outcome, hand_over
+from bot.services.ownership import certainly_dead, part_of_this_process
+from bot.services.reconciling import SETTLES_AFTER, Asking, Reconciler
+from bot.services.recording import Ended, Note, longest_pauses, note_down, write_down
+from bot.store import buckets, delivery
+from bot.store.claiming import Claim, Claimed, claim
 from bot.store.database import Connection, Database
-from bot.store.delivery import Claim, Claimed
 from bot.store.enums import DeliveryState
-from bot.store.shop import add_touchpoint, customer
+from bot.store.outreach import Outreach
 from messages.catalogue import Catalogue
-from messages.errors import TemplateError
 
-__all__ = ["Deliverer", "DeliveryReport"]
+__all__ = ["SETTLES_AFTER", "Deliverer", "DeliveryReport"]
 
 log = structlog.get_logger()
 _S = OutreachState
-# A message handed to a connection that broke may still be under way to the channel's own store; before this much
-# time has passed, not finding it there proves nothing.
-SETTLES_AFTER = timedelta(seconds=30)
+# Sends that end within so short a time of each other are written down together.
+TOGETHER_SECONDS = 0.025
+# While sends are under way on one channel, the others are looked after this often at least.
+LOOK_SECONDS = 0.25
 # So often is the record of a send offered to the database before it is left to `recover`.
 RECORD_TRIES = 5
-_LEADS_TO = {
-    DeliveryState.SENT: _S.SENT,
-    DeliveryState.RETRY: _S.APPROVED,
-    DeliveryState.FAILED: _S.FAILED,
-    DeliveryState.UNCERTAIN: _S.UNCERTAIN,
-}
 
 
 @dataclass(kw_only=True)
@@ -64,15 +62,6 @@ class DeliveryReport:
     answers: int = 0
 
 
-@dataclass(kw_only=True)
-class _Ended:
-    """An attempt whose end is known and not yet written down."""
-
-    claimed: Claimed
-    outcome: Outcome
-    tries: int = 0
-
-
 class Deliverer:
     """Drains the queue through the channels.
 
@@ -81,7 +70,7 @@ class Deliverer:
     channels : mapping of str to Channel
         By name; what is meant for a channel that is not here waits until it expires.
     owner : str, optional
-        This process, as it is written to the rows it claims.
+        This deliverer, as it is written to the rows it claims; nobody else may have this name.
     """
 
     def __init__(
@@ -93,20 +82,34 @@ class Deliverer:
         catalogue: Catalogue,
         *,
         owner: str | None = None,
+        real_clock: Clock | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
+        self._real = real_clock or SystemClock()  # what providers count by: rates and pauses
         self._settings = settings
         self._channels = dict(channels)
         self._departure = Departure(settings, catalogue)
-        self._owner = owner or this_process()
-        self._answers = Answers(database, clock, settings, self._channels, self._departure, self._owner)
+        self._owner = owner or part_of_this_process()
+        asking = Asking(self._channels)
+        self._reconciler = Reconciler(database, self._departure, asking)
+        self._answers = Answers(
+            database, clock, settings, self._channels, self._departure, self._owner, self._real, asking
+        )
         self._stopping = threading.Event()
         self._draining = threading.Lock()
-        self._ended: list[_Ended] = []
+        self._ended: list[Ended] = []
+        self._forgotten: set[int] = set()  # sent perhaps, and never to be written down
+        self._flying: dict[Future[Outcome], Claimed] = {}
+        self._windows: dict[str, deque[int]] = {name: deque() for name in self._channels}
+        self._slots = settings.delivery.connections
+        self._lanes = {
+            name: ThreadPoolExecutor(self._slots, thread_name_prefix=f"delivery-{name}") for name in self._channels
+        }
+        self._talkers = ThreadPoolExecutor(max(1, len(self._channels)), thread_name_prefix="answers")
 
     def drain(self, limit: int | None = None) -> DeliveryReport:
-        """Send what is due, one after the other, then pending answers; return what happened.
+        """Send what is due, then pending answers; return what happened.
 
         Parameters
         ----------
@@ -116,14 +119,25 @@ class Deliverer:
         report = DeliveryReport()
         limit = limit or self._settings.delivery.batch_size
         with self._draining:
-            for _ in range(limit):
-                claimed = None if self._stopping.is_set() else self._record_and_claim(report)
-                if claimed is None:
-                    break
-                self._ended.append(_Ended(claimed=claimed, outcome=self._attempt(claimed)))
-            self._record(report)
-        if not self._stopping.is_set():
-            report.answers = self._answers.drain(limit)
+            left = limit
+            talking = self._talk(limit)
+            try:
+                while True:
+                    left -= self._record_and_claim(report, 0 if self._stopping.is_set() else left)
+                    if not self._flying and all(future.done() for future in talking.values()):
+                        break
+                    if not self._land(talking.values()):
+                        # What hangs on one channel shall not hold up the others.
+                        left = limit
+                        report.answers += self._talk_on(talking, limit)
+            finally:
+                everything: list[Future[Any]] = [*self._flying, *talking.values()]
+                wait(everything)
+                self._collect()
+                if self._ended:
+                    with contextlib.suppress(Exception):  # they are kept, and offered again
+                        self._transact(report, {})
+            report.answers += sum(future.result() for future in talking.values())
         return report
 
     def send_utterance(self, utterance_id: int) -> bool:
@@ -131,23 +145,24 @@ class Deliverer:
         return self._answers.send(utterance_id)
 
     def recover(self) -> int:
-        """Show as uncertain what a dead process, or one that is overdue, was sending; return how many."""
+        """Show as uncertain what a dead process, or one that is overdue, was sending; return how many.
+
+        What this deliverer claimed and has not in its hands (the answer to its commit was lost) was certainly not
+        sent, and is put back.
+        """
         now = self._clock.now()
         overdue = now - timedelta(seconds=self._settings.delivery.sending_timeout_seconds)
         if not self._draining.acquire(blocking=False):  # a send under way is neither dead nor overdue
             return 0
+        count = 0
         try:
-            mine = {ended.claimed.outreach.id for ended in self._ended}
-            count = 0
-            with self._database.write() as connection:
-                for one in delivery.in_doubt(connection, {_S.SENDING}):
-                    late = one.sending_since is None or one.sending_since <= overdue
-                    if one.id in mine or not (late or certainly_dead(one.sending_by or "")):
-                        continue
-                    reason = "the sending process did not report back in time" if late else "the sending process died"
-                    if delivery.settle(connection, one.id, one.attempts, _S.UNCERTAIN, now, reason=reason):
-                        self._audit(connection, one.id, "outreach.uncertain", now)
-                        count += 1
+            self._collect()
+            mine = {ended.claimed.outreach.id for ended in self._ended}  # sent, and to be written down yet
+            mine |= {claimed.outreach.id for claimed in self._flying.values()}
+            with self._database.read() as connection:
+                doubtful = [one for one in delivery.in_doubt(connection, _S.SENDING) if one.id not in mine]
+            for one in doubtful:
+                count += self._recover(one, overdue, now)
             count += self._answers.recover(overdue)
         finally:
             self._draining.release()
@@ -157,28 +172,7 @@ class Deliverer:
 
     def reconcile(self) -> int:
         """Ask the channels about what is uncertain; return how many are settled."""
-        now = self._clock.now()
-        with self._database.read() as connection:
-            doubtful = [
-                (one, customer(connection, one.customer_id))
-                for one in delivery.in_doubt(connection, {_S.UNCERTAIN})
-                if one.updated_at <= now - SETTLES_AFTER
-            ]
-        settled = 0
-        for one, person in doubtful:
-            channel = self._channels.get(one.channel)
-            if channel is None or person is None:
-                continue
-            claimed = Claimed(outreach=one, customer=person, attempt=one.attempts, key=f"outreach:{one.id}:{one.attempts}")  # fmt: skip
-            try:
-                known = channel.find(self._departure.outreach_message(claimed))
-            except (ChannelError, TemplateError) as error:
-                log.info("reconcile_postponed", outreach=one.id, error=type(error).__name__)
-                continue
-            if known == Knowledge.UNKNOWN:
-                continue
-            settled += self._settle_known(claimed, known, now)
-        return settled + self._answers.reconcile(SETTLES_AFTER)
+        return self._reconciler.run(self._clock.now()) + self._answers.reconcile(SETTLES_AFTER)
 
     def stop(self) -> None:
         """Finish the send under way and begin no other."""
@@ -187,61 +181,139 @@ class Deliverer:
 
     # --- How ---------------------------------------------------------------------------------------
 
-    def _record_and_claim(self, report: DeliveryReport) -> Claimed | None:
-        """Write down what has ended and take the next one, in one transaction; None: nothing is due."""
+    def _record_and_claim(self, report: DeliveryReport, left: int) -> int:
+        """Write down what has ended, take what is due and hand it to the threads; return how many were taken."""
+        begun = 0
         while True:
+            busy = Counter(claimed.outreach.channel for claimed in self._flying.values())
+            # No more than can begin at once: what waited here would begin after a stop or an opt-out was stored.
+            free = {name: min(self._slots - busy[name], left - begun) for name in self._lanes}
+            room = {name: count for name, count in free.items() if count > 0}
+            claims = self._transact(report, room) if room or self._ended else []
+            for found in claims:
+                report.refused += len(found.refused)
+                report.expired += len(found.expired)
+                for outreach_id, reason in found.refused:
+                    log.info("outreach_held_back", outreach=outreach_id, reason=reason)
+                for claimed in found.claimed:
+                    lane = self._lanes[claimed.outreach.channel]
+                    self._flying[lane.submit(self._attempt, claimed)] = claimed
+                    begun += 1
+            # Where all that was due was held back, there may be more behind it.
+            if self._flying or self._stopping.is_set() or not any(found.refused or found.expired for found in claims):
+                return begun
+
+    def _recover(self, one: Outreach, overdue: datetime, now: datetime) -> bool:
+        if one.sending_by == self._owner and one.id not in self._forgotten:
+            with self._database.write() as connection:
+                reason = "it was claimed and not begun"
+                delivery.settle(connection, one.id, one.attempts, _S.APPROVED, now, reason=reason)
+            return False
+        late = one.sending_since is None or one.sending_since <= overdue
+        if not (late or certainly_dead(one.sending_by or "")):
+            return False
+        reason = "the sending process did not report back in time" if late else "the sending process died"
+        with self._database.write() as connection:
+            done = delivery.settle(connection, one.id, one.attempts, _S.UNCERTAIN, now, reason=reason)
+            if done:
+                note_down(connection, [Note(outreach_id=one.id, action="outreach.uncertain")], now)
+        return done
+
+    def _talk(self, limit: int) -> dict[str, Future[int]]:
+        """Begin to send the answers of each channel, on a thread of its own."""
+        if self._stopping.is_set():
+            return {}
+        return {name: self._talkers.submit(self._answers.drain, limit, name) for name in self._channels}
+
+    def _talk_on(self, talking: dict[str, Future[int]], limit: int) -> int:
+        """Begin anew where all answers of a channel were sent; return how many those were."""
+        sent = 0
+        for name in [name for name, future in talking.items() if future.done()]:
+            sent += talking[name].result()
+            del talking[name]
+            if not self._stopping.is_set():
+                talking[name] = self._talkers.submit(self._answers.drain, limit, name)
+        return sent
+
+    def _land(self, talking: Collection[Future[int]]) -> bool:
+        """Wait until sends have ended: one at least, and those that end together with it; False: none for a while."""
+        under_way: set[Future[Any]] = {*self._flying, *(future for future in talking if not future.done())}
+        done, flying = wait(under_way, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
+        # As many again as make a transaction worth its while, in the order in which they were begun.
+        more = [future for future in self._flying if not future.done()]
+        if done and more and flying:
+            wait(more[: max(self._slots // 2 - (len(self._flying) - len(more)), 0)], timeout=TOGETHER_SECONDS)
+        return self._collect() or bool(done)
+
+    def _collect(self) -> bool:
+        """Take what has ended out of the air."""
+        done = [future for future in self._flying if future.done()]
+        for future in done:
+            claimed = self._flying.pop(future)
             try:
-                found = self._transact(report, claim=True)
-            except Exception:
-                # Where it was the claim that failed, what was sent is still to be written down.
-                with contextlib.suppress(Exception):
-                    self._record(report)
-                raise
-            report.refused += len(found.refused)
-            report.expired += len(found.expired)
-            for outreach_id, reason in found.refused:
-                log.info("outreach_held_back", outreach=outreach_id, reason=reason)
-            if found.claimed:
-                return found.claimed[0]
-            if not found.refused and not found.expired:
-                return None
+                outcome = future.result()
+            except BaseException as error:  # whatever it was, the message may have left
+                log.error("attempt_broke", key=claimed.key, error=type(error).__name__)
+                reason = f"the attempt broke: {type(error).__name__}"
+                outcome = Outcome(state=DeliveryState.UNCERTAIN, reason=reason)
+            self._ended.append(Ended(claimed=claimed, outcome=outcome))
+        return bool(done)
 
-    def _record(self, report: DeliveryReport) -> None:
-        if self._ended:
-            self._transact(report, claim=False)
-
-    def _transact(self, report: DeliveryReport, *, claim: bool) -> Claim:
-        now = self._clock.now()
+    def _transact(self, report: DeliveryReport, room: Mapping[str, int]) -> list[Claim]:
+        now, pauses = self._clock.now(), longest_pauses(self._ended)
+        found = []
         try:
             with self._database.write() as connection:
-                for ended in self._ended:
-                    self._write_down(connection, ended, now)
-                found = self._claim(connection, now) if claim else Claim()
+                notes = write_down(connection, self._ended, now)
+                for name in self._channels:  # in one order, lest two workers wait for each other
+                    if name in pauses:
+                        buckets.pause(connection, name, pauses[name], self._real.now())
+                    if name in room:
+                        found.append(self._claim(connection, name, room[name], now))
+                note_down(connection, notes, now)
         except Exception:
             # What was sent is not forgotten because the database is away: it is offered again at the next chance.
-            for ended in self._ended:
-                ended.tries += 1
-            lost = [ended for ended in self._ended if ended.tries >= RECORD_TRIES]
-            for ended in lost:
-                log.error("send_not_recorded", key=ended.claimed.key, state=ended.outcome.state.value)
-            self._ended = [ended for ended in self._ended if ended not in lost]
+            for window in self._windows.values():
+                window.clear()
+            self._offer_each(now)
             raise
-        for ended in self._ended:
-            state = ended.outcome.state.value
-            log.info("outreach_attempted", key=ended.claimed.key, state=state, reason=ended.outcome.reason)
-            setattr(report, state, getattr(report, state) + 1)
+        self._tell(self._ended, report)
         self._ended.clear()
         return found
 
-    def _claim(self, connection: Connection, now: datetime) -> Claim:
-        return delivery.claim(
+    def _offer_each(self, now: datetime) -> None:
+        """Count a failed try; what failed often is offered by itself, and given up where it cannot be written down."""
+        for ended in self._ended:
+            ended.tries += 1
+        for ended in [ended for ended in self._ended if ended.tries >= RECORD_TRIES]:
+            try:
+                with self._database.write() as connection:
+                    note_down(connection, write_down(connection, [ended], now), now)
+            except Exception as error:
+                self._forgotten.add(ended.claimed.outreach.id)
+                state = ended.outcome.state.value
+                log.error("send_not_recorded", key=ended.claimed.key, state=state, error=type(error).__name__)
+            self._ended.remove(ended)
+
+    def _tell(self, ended: Iterable[Ended], report: DeliveryReport) -> None:
+        for one in ended:
+            state = one.outcome.state.value
+            log.info("outreach_attempted", key=one.claimed.key, state=state, reason=one.outcome.reason)
+            setattr(report, state, getattr(report, state) + 1)
+
+    def _claim(self, connection: Connection, channel: str, free: int, now: datetime) -> Claim:
+        level = buckets.level(connection, channel, rate_of(self._settings, channel), self._real.now())
+        found = claim(
             connection,
             now=now,
             owner=self._owner,
-            channels=list(self._channels),
-            gate=lambda open_connection, due, person: self._departure.verdict(open_connection, due, person, now),
-            limit=1,
+            channel=channel,
+            gate=lambda open_connection, pairs: self._departure.verdicts(open_connection, pairs, now),
+            room=free if level.messages is None else min(free, level.messages),
+            window=self._windows[channel],
         )
+        buckets.spend(connection, level, len(found.claimed))
+        return found
 
     def _attempt(self, claimed: Claimed) -> Outcome:
         return hand_over(
@@ -252,59 +324,3 @@ class Deliverer:
             now=self._clock.now(),
             rules=self._settings.delivery,
         )
-
-    def _write_down(self, connection: Connection, ended: _Ended, now: datetime) -> None:
-        claimed, outcome = ended.claimed, ended.outcome
-        one = claimed.outreach
-        to = _LEADS_TO[outcome.state]
-        moved = delivery.settle(
-            connection,
-            one.id,
-            claimed.attempt,
-            to,
-            now,
-            evidence=outcome.evidence,
-            reason=outcome.reason,
-            next_attempt_at=outcome.retry_at,
-        )
-        if not moved:
-            return
-        if to == _S.SENT:
-            self._remember_contact(connection, claimed, now)
-        elif to in (_S.FAILED, _S.UNCERTAIN):
-            self._audit(connection, one.id, f"outreach.{to}", now)
-        address = address_of(claimed.customer, one.channel)
-        if outcome.dead_address and address is not None:
-            suppress(connection, one.channel, address, "dead_address", now)
-
-    def _settle_known(self, claimed: Claimed, known: Evidence | Knowledge, now: datetime) -> bool:
-        one = claimed.outreach
-        with self._database.write() as connection:
-            if isinstance(known, Evidence):
-                done = delivery.settle(connection, one.id, one.attempts, _S.SENT, now, evidence=as_stored(known))
-                if done:
-                    self._remember_contact(connection, claimed, now)
-            else:
-                done = delivery.settle(connection, one.id, one.attempts, _S.APPROVED, now, reason="it had not arrived")
-            if done:
-                self._audit(connection, one.id, "outreach.reconciled", now)
-        log.info("outreach_reconciled", outreach=one.id, found=isinstance(known, Evidence))
-        return done
-
-    def _remember_contact(self, connection: Connection, claimed: Claimed, now: datetime) -> None:
-        one = claimed.outreach
-        add_touchpoint(
-            connection,
-            source="aftercare",
-            external_id=f"outreach:{one.id}",
-            customer_id=one.customer_id,
-            order_id=one.order_id,
-            kind="outreach_sent",
-            occurred_at=now,
-            recorded_at=now,
-            channel=one.channel,
-            attributes={"playbook": one.playbook, "step": one.step},
-        )
-
-    def _audit(self, connection: Connection, outreach_id: int, action: str, now: datetime) -> None:
-        audit.record(connection, at=now, actor="system", action=action, entity="outreach", entity_id=str(outreach_id))

@@ -5,6 +5,7 @@ Claiming and sending are `bot.services.delivery`'s business, the words `messages
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -13,9 +14,10 @@ from bot.config import Settings
 from bot.decide import policy
 from bot.services.cards import customer_zone
 from bot.store.answers import PendingAnswer
+from bot.store.claiming import Claimed
 from bot.store.consent import consent_of, is_suppressed
 from bot.store.database import Connection
-from bot.store.delivery import Claimed, contacts_of
+from bot.store.delivery import contacts_of
 from bot.store.enums import Author
 from bot.store.journeys import locked
 from bot.store.outreach import Outreach
@@ -41,26 +43,41 @@ class Departure:
         secret = settings.secrets.secret_key
         self._signer = Signer(secret.get_secret_value()) if secret is not None else None
 
-    def verdict(self, connection: Connection, outreach: Outreach, customer: Customer, now: datetime) -> policy.Verdict:
-        """Ask the policy about one approved outreach, by what the database says at this moment."""
-        address = address_of(customer, outreach.channel)
-        rules = self._settings.policy
-        open_issue, with_a_human = locked(connection, [customer.id], now)[customer.id]
-        return policy.ask(
-            policy.Facts(
-                now=now,
-                zone=customer_zone(customer.timezone, self._settings.shop.zone),
-                quiet_hours=policy.QuietHours(start=rules.quiet_hours.start, end=rules.quiet_hours.end),
-                caps=policy.Caps(day=rules.caps.day, week=rules.caps.week, month=rules.caps.month),
-                contacts=contacts_of(connection, customer.id, now - LOOK_BACK, besides=outreach.id),
-                has_address=address is not None,
-                consent=consent_of(connection, [customer.id], outreach.channel)[customer.id],
-                consent_required=rules.require_consent,
-                suppressed=address is not None and bool(is_suppressed(connection, outreach.channel, [address])),
-                open_issue=open_issue,
-                with_a_human=with_a_human,
+    def verdicts(
+        self, connection: Connection, pairs: Sequence[tuple[Outreach, Customer]], now: datetime
+    ) -> list[policy.Verdict]:
+        """Ask the policy about approved outreaches of one channel, by what the database says at this moment.
+
+        A fixed number of queries, however many they are.
+        """
+        rules, channel = self._settings.policy, pairs[0][0].channel
+        people = [person.id for _, person in pairs]
+        addresses = {person.id: address_of(person, channel) for _, person in pairs}
+        locks = locked(connection, people, now)
+        besides = [outreach.id for outreach, _ in pairs]
+        contacts = contacts_of(connection, people, now - LOOK_BACK, besides=besides)
+        consents = consent_of(connection, people, channel)
+        suppressed = is_suppressed(connection, channel, [one for one in addresses.values() if one is not None])
+        quiet = policy.QuietHours(start=rules.quiet_hours.start, end=rules.quiet_hours.end)
+        caps = policy.Caps(day=rules.caps.day, week=rules.caps.week, month=rules.caps.month)
+        return [
+            policy.ask(
+                policy.Facts(
+                    now=now,
+                    zone=customer_zone(person.timezone, self._settings.shop.zone),
+                    quiet_hours=quiet,
+                    caps=caps,
+                    contacts=contacts[person.id],
+                    has_address=addresses[person.id] is not None,
+                    consent=consents[person.id],
+                    consent_required=rules.require_consent,
+                    suppressed=addresses[person.id] in suppressed,
+                    open_issue=locks[person.id][0],
+                    with_a_human=locks[person.id][1],
+                )
             )
-        )
+            for _, person in pairs
+        ]
 
     def outreach_message(self, claimed: Claimed) -> Message:
         """Render the approved version of an outreach."""

@@ -278,6 +278,9 @@ class Dialogue:
             for one in list_outreach(connection, [OutreachState.SENT], customer_id=person.id)
             if one.channel == thread.channel and one.sent_at is not None and now - one.sent_at <= REPLY_WINDOW
         ]
+        if thread.channel == "email" and thread.outreach_id is not None:
+            # A mail names what it answers: a second reply to one check-in is no reply to the next.
+            sent = [one for one in sent if one.id == thread.outreach_id]
         named = [one for one in sent if utterance.in_reply_to and utterance.in_reply_to == _reference(one)]
         return max(named or sent, key=lambda one: one.sent_at or now, default=None)
 

@@ -23,6 +23,8 @@ from messages.errors import TemplateError
 __all__ = ["Outcome", "as_stored", "hand_over"]
 
 log = structlog.get_logger()
+# No provider asks for longer in earnest, and nobody would notice why a channel is silent.
+LONGEST_PAUSE_SECONDS = 86_400.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,8 @@ class Outcome:
         With `RETRY`, when it may be tried again.
     dead_address : bool
         Nothing more may be sent to this address.
+    pause : timedelta or None
+        The channel asked that nothing be sent at all for so long.
     """
 
     state: DeliveryState
@@ -44,6 +48,7 @@ class Outcome:
     reason: str | None = None
     retry_at: datetime | None = None
     dead_address: bool = False
+    pause: timedelta | None = None
 
 
 def hand_over(
@@ -64,7 +69,7 @@ def hand_over(
         log.exception("rendering_broke", key=key)
         return Outcome(state=DeliveryState.FAILED, reason=f"the rendering broke: {type(error).__name__}")
     try:
-        evidence = channel.send(message)
+        stored = as_stored(channel.send(message))
     except DeadAddressError as error:
         return Outcome(state=DeliveryState.FAILED, reason=str(error), dead_address=True)
     except PermanentChannelError as error:
@@ -72,15 +77,22 @@ def hand_over(
     except TransientChannelError as error:
         if backoff.exhausted(attempt, rules.max_attempts):
             return Outcome(state=DeliveryState.FAILED, reason=f"given up after {attempt} attempts: {error}")
-        asked = None if error.retry_after is None else timedelta(seconds=error.retry_after)
+        asked = _asked(error.retry_after)
         wait = backoff.delay(message.key, attempt, timedelta(seconds=rules.backoff_seconds), asked)
-        return Outcome(state=DeliveryState.RETRY, reason=str(error), retry_at=now + wait)
+        return Outcome(state=DeliveryState.RETRY, reason=str(error), retry_at=now + wait, pause=asked)
     except UncertainChannelError as error:
         return Outcome(state=DeliveryState.UNCERTAIN, reason=str(error))
     except Exception as error:  # a bug in a channel says nothing about whether the message left
         log.exception("channel_broke", key=message.key, channel=channel.name)
         return Outcome(state=DeliveryState.UNCERTAIN, reason=f"the channel broke: {type(error).__name__}")
-    return Outcome(state=DeliveryState.SENT, evidence=as_stored(evidence))
+    return Outcome(state=DeliveryState.SENT, evidence=stored)
+
+
+def _asked(seconds: float | None) -> timedelta | None:
+    """Return how long a channel asked us to wait, a day at most; it came over the network, and may be anything."""
+    if seconds is None or not 0 <= seconds < float("inf"):  # what is no number is never between
+        return None
+    return timedelta(seconds=min(seconds, LONGEST_PAUSE_SECONDS))
 
 
 def as_stored(evidence: Evidence) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """Which process claimed a row, and whether that process is certainly dead.
 
-An owner reads `host:pid:start`; the start keeps a recycled pid from looking alive. About processes of another
-host nothing is known here; time alone decides about them.
+An owner reads `host:pid:start`, or `host:pid:start/part` for one part of a process; the start keeps a recycled pid from
+looking alive. About processes of another host nothing is known here; time alone decides about them.
 """
 
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 from pathlib import Path
 
@@ -17,8 +18,14 @@ def this_process() -> str:
     return f"{_host()}:{pid}:{_start_of(pid) or '-'}"
 
 
+def part_of_this_process() -> str:
+    """Return an owner's name that nothing else has, in this process or another."""
+    return f"{this_process()}/{secrets.token_hex(6)}"
+
+
 def certainly_dead(owner: str) -> bool:
     """Say whether the owner is a process of this host that no longer runs."""
+    owner = owner.partition("/")[0]
     host, _, rest = owner.rpartition(":")[0].rpartition(":")
     start = owner.rpartition(":")[2]
     if host != _host() or not rest.isdigit():
@@ -34,7 +41,13 @@ def certainly_dead(owner: str) -> bool:
 
 
 def _host() -> str:
-    return socket.gethostname().replace(":", "-")
+    """Return the machine's name; containers may share it, but not the numbers of their processes."""
+    name = socket.gethostname().replace(":", "-").replace("/", "-")
+    try:
+        namespace = "".join(filter(str.isdigit, str(Path("/proc/self/ns/pid").readlink())))
+    except OSError:
+        return name
+    return f"{name}.{namespace}"
 
 
 def _start_of(pid: int) -> str | None:

@@ -20,6 +20,7 @@ from bot.services.cards import CardView, build_card, plain_row
 from bot.store import audit
 from bot.store.database import Connection, Database
 from bot.store.decisions import card_facts, decisions_of, deliveries_of, record_decision
+from bot.store.delivery import settle
 from bot.store.enums import DecisionKind
 from bot.store.outreach import Outreach, OutreachColumns, change_state, list_outreach, outreach, revise
 
@@ -37,6 +38,7 @@ _PAST = {
     DecisionKind.CLAIM: "claimed",
     DecisionKind.UNDO: "taken back to the queue",
     DecisionKind.RETRY: "put up for another try",
+    DecisionKind.SETTLE: "settled",
 }
 
 
@@ -207,6 +209,21 @@ class ReviewDesk:
             _Wish(id=outreach_id, version=version, actor=actor, kind=DecisionKind.RETRY, event_key=event_key)
         )
 
+    def settle(
+        self, outreach_id: int, version: int, actor: str, *, arrived: bool, event_key: str | None = None
+    ) -> Outreach:
+        """Say what became of an uncertain one: it arrived, or it did not and is not to be sent again."""
+        return self._decide(
+            _Wish(
+                id=outreach_id,
+                version=version,
+                actor=actor,
+                kind=DecisionKind.SETTLE,
+                event_key=event_key,
+                reason="arrived" if arrived else "lost",
+            )
+        )
+
     # --- How ---------------------------------------------------------------------------------------
 
     def _decide(self, wish: _Wish) -> Outreach:
@@ -221,7 +238,10 @@ class ReviewDesk:
             if present.state not in sources:
                 raise self._too_late(connection, present)
             self._respect_claim(wish, present, now)
-            if to is None:
+            if wish.kind == DecisionKind.SETTLE and to is not None:
+                said = {"said_by": wish.actor} if to == _S.SENT else None
+                won = settle(connection, wish.id, present.attempts, to, now, evidence=said, reason=wish.reason)
+            elif to is None:
                 won = revise(connection, wish.id, wish.version, sources, now, **columns)
             else:
                 won = change_state(connection, wish.id, wish.version, [present.state], to, now, **columns)
@@ -284,6 +304,8 @@ class ReviewDesk:
                 if present.expires_at <= now:
                     again["expires_at"] = now + timedelta(hours=self._settings.review.expires_hours)
                 return frozenset({_S.FAILED, _S.UNCERTAIN}), _S.APPROVED, again
+            case DecisionKind.SETTLE:
+                return frozenset({_S.UNCERTAIN}), _S.SENT if wish.reason == "arrived" else _S.FAILED, {}
 
     def _in_time(self, wish: _Wish, present: Outreach, now: datetime) -> None:
         if present.state in DECIDABLE and present.expires_at <= now:

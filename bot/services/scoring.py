@@ -104,6 +104,7 @@ class Scorer:
         self._database = database
         self._clock = clock
         self._settings = settings
+        self._kept: Snapshot | None = None
 
     def score(
         self,
@@ -154,6 +155,30 @@ class Scorer:
         found = self._subjects(kind, batches)
         return self._save(found, batches, until, backtest=start is not None) if save else found
 
+    def score_part(self, kind: str, as_of: datetime, first: int, last: int) -> int:
+        """Score and store, as `score` does as of an instant, the subjects of the customers with ids in a range.
+
+        The snapshot is kept for the next part: reading it is most of the work.
+
+        Returns
+        -------
+        int
+            How many subjects.
+        """
+        snapshot, customers = self._kept, (first, last)
+        if snapshot is None or snapshot.until != as_of:
+            self._kept = None  # not two at a time
+            self._kept = snapshot = read_snapshot(self._database, self._settings, as_of)
+        if kind == "churn":
+            batches = self._churn(as_of, self._settings.predictors.churn.horizon_days, snapshot, customers)
+        else:
+            batches = self._issue(as_of, None, None, None, None, None, snapshot, customers)
+        return len(self._save(self._subjects(kind, batches), batches, as_of, backtest=False))
+
+    def forget(self) -> None:
+        """Let go of the snapshot that was kept for parts."""
+        self._kept = None
+
     def _until(self, as_of: datetime | None, start: datetime | None, end: datetime | None) -> datetime:
         now = self._clock.now()
         if (start is None) != (end is None):
@@ -181,9 +206,11 @@ class Scorer:
         end: datetime | None,
         horizon_days: int | None,
         order_key: str | None,
+        snapshot: Snapshot | None = None,
+        customers: tuple[int, int] | None = None,
     ) -> list[_Batch]:
         settings = self._settings.predictors.issue
-        snapshot = read_snapshot(self._database, self._settings, until)
+        snapshot = snapshot or read_snapshot(self._database, self._settings, until)
         moments = order_moments(snapshot, due_days=settings.due_days)
         if order_key is not None:
             chosen = recent_subjects(snapshot, self._of_order(moments, order_key, until), moment, recent_days=None)
@@ -201,6 +228,8 @@ class Scorer:
         horizon = horizon_days or settings.horizon_days
         batches = []
         for at, subjects in chosen.items():
+            if customers is not None:
+                subjects = subjects.filter(pl.col("customer_id").is_between(*customers))
             model, name, version_id = self._model("issue", at, horizon, snapshot)
             if start is not None and model.trained_as_of > start:
                 log.warning("model_saw_the_span", model=name, trained_as_of=model.trained_as_of.isoformat())
@@ -209,11 +238,17 @@ class Scorer:
             batches.append(_Batch(model=model, name=name, version_id=version_id, scored=scored))
         return batches
 
-    def _churn(self, until: datetime, horizon_days: int) -> list[_Batch]:
-        snapshot = read_snapshot(self._database, self._settings, until)
+    def _churn(
+        self,
+        until: datetime,
+        horizon_days: int,
+        snapshot: Snapshot | None = None,
+        customers: tuple[int, int] | None = None,
+    ) -> list[_Batch]:
+        snapshot = snapshot or read_snapshot(self._database, self._settings, until)
         model, name, version_id = self._model("churn", Moment.NOW, horizon_days, snapshot)
         with predictor_errors():
-            scored = score_churn(model, snapshot)
+            scored = score_churn(model, snapshot, customers)
         return [_Batch(model=model, name=name, version_id=version_id, scored=scored)]
 
     def _uplift(self, until: datetime, horizon_days: int, order_key: str | None) -> list[_Batch]:

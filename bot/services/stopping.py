@@ -39,6 +39,7 @@ class Stopping:
         with self._database.write() as connection:
             if (get_control(connection, STOPPED) is not None) == (wanted is not None):
                 return False
+            # In this order: whoever delivers asks for the switches first, and writes to the audit log last.
             set_control(connection, STOPPED, wanted, actor, now)
             audit.record(
                 connection, at=now, actor=actor, action=action, entity="delivery", entity_id="all", detail=wanted

@@ -24,6 +24,7 @@ __all__ = [
     "begin_answer",
     "pending_answers",
     "settle_answer",
+    "show_in_doubt",
     "stale_answers",
     "uncertain_answers",
 ]
@@ -70,14 +71,14 @@ def pending_answers(
 ) -> list[PendingAnswer]:
     """Return answers that may be tried now, oldest first.
 
-    At most one of each conversation, and none while an earlier one there is being tried, so that order holds.
+    At most one of each conversation, and none before an earlier one there has ended, so that order holds.
     """
     columns = utterances.c
-    begun = (DeliveryState.STARTED, DeliveryState.RETRY)
     ended = (DeliveryState.SENT, DeliveryState.FAILED, DeliveryState.UNCERTAIN)
     tried = deliveries.c.state == DeliveryState.RETRY.value
     waits = tried & deliveries.c.next_attempt_at.is_not(None) & (deliveries.c.next_attempt_at > now)
     earlier = utterances.alias()
+    held_up_to = held_since(connection)
     query = (
         sa.select(columns.id, columns.conversation_id)
         .join(conversations, conversations.c.id == columns.conversation_id)
@@ -87,18 +88,20 @@ def pending_answers(
             ~sa.select(earlier.c.id)
             .where(earlier.c.conversation_id == columns.conversation_id, earlier.c.id < columns.id)
             .where(earlier.c.direction == Direction.OUT.value, _unsent(earlier.c))
-            .where(_attempts(earlier.c, _in(begun)), ~_attempts(earlier.c, _in(ended)))
+            .where(~_attempts(earlier.c, _in(ended)))
+            .where(sa.true() if held_up_to is None else earlier.c.recorded_at > held_up_to)
             .exists()
         )
         .order_by(columns.id)
         .limit(limit)
     )
-    held_up_to = held_since(connection)
     if held_up_to is not None:
         query = query.where(columns.recorded_at > held_up_to)
     if utterance_id is not None:
         query = query.where(columns.id == utterance_id)
-    locked = [row.id for row in connection.execute(query.with_for_update(of=utterances, skip_locked=True))]
+    # The conversation too: another process must not take its second answer while the first is being taken.
+    lock = query.with_for_update(of=[utterances, conversations], skip_locked=True)
+    locked = [row.id for row in connection.execute(lock)]
     if not locked:
         return []
     # Asked again with the rows locked: another process may have begun one between our look and our lock.
@@ -165,6 +168,17 @@ def uncertain_answers(connection: Connection, before: datetime) -> list[str]:
         deliveries.c.finished_at <= before,
     )
     return list(connection.execute(query.order_by(deliveries.c.id)).scalars())
+
+
+def show_in_doubt(connection: Connection, key: str, now: datetime) -> bool:
+    """Note that people were told of an answer in doubt; False says that they were before, or that it is settled."""
+    statement = (
+        sa.update(deliveries)
+        .where(deliveries.c.key == key, deliveries.c.state == DeliveryState.UNCERTAIN.value)
+        .where(deliveries.c.next_attempt_at.is_(None))
+        .values(next_attempt_at=now)  # an attempt in doubt has no next one: the column says when it was looked at
+    )
+    return connection.execute(statement).rowcount == 1
 
 
 def _unsent(columns: Any) -> sa.ColumnElement[bool]:

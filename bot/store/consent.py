@@ -14,10 +14,12 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from bot.store.once import insert_once
-from bot.store.tables import consents, suppressions
+from bot.store.tables import metadata
 
 __all__ = ["CHECK_INS", "ERASED", "address_hash", "consent_of", "is_suppressed", "record_consent", "suppress"]
 
+consents, suppressions, customers = (metadata.tables[name] for name in ("consents", "suppressions", "customers"))
+_ADDRESSES = {"email": customers.c.email, "slack": customers.c.slack_user_id}
 # The channel under which the keys of erased customers are suppressed, so that no import brings them back.
 ERASED = "customer"
 # The purpose under which check-ins are allowed or forbidden.
@@ -70,16 +72,10 @@ def consent_of(
     that the customer never spoke. With `purpose` only that purpose is looked at.
     """
     latest: dict[tuple[int, str], bool] = {}
-    statement = (
-        sa.select(consents.c.customer_id, consents.c.purpose, consents.c.granted)
-        .where(consents.c.channel == channel)
-        .order_by(consents.c.occurred_at, consents.c.id)
-    )
-    if purpose is not None:
-        statement = statement.where(consents.c.purpose == purpose)
     wanted = list(customer_ids)
     for start in range(0, len(wanted), 1000):
-        for row in connection.execute(statement.where(consents.c.customer_id.in_(wanted[start : start + 1000]))):
+        given = {"people": wanted[start : start + 1000], "on_channel": channel, "only": purpose}
+        for row in connection.execute(_LEDGER, given):
             latest[row.customer_id, row.purpose] = row.granted
     found: dict[int, bool | None] = dict.fromkeys(wanted)
     for (customer_id, _), granted in latest.items():
@@ -93,7 +89,14 @@ def address_hash(channel: str, address: str) -> str:
 
 
 def suppress(connection: Connection, channel: str, address: str, reason: str, now: datetime) -> bool:
-    """Never contact an address again; False says that it was suppressed already."""
+    """Never contact an address again; False says that it was suppressed already.
+
+    Those who have this address are locked first: a claim of theirs that is under way is waited for, and whatever
+    is claimed afterwards sees the suppression.
+    """
+    if channel in _ADDRESSES:
+        known = {address, address.strip(), address.strip().casefold()}
+        connection.execute(sa.select(customers.c.id).where(_ADDRESSES[channel].in_(known)).with_for_update())
     values = {
         "channel": channel,
         "address_hash": address_hash(channel, address),
@@ -109,11 +112,22 @@ def is_suppressed(connection: Connection, channel: str, addresses: Collection[st
     found: set[str] = set()
     wanted = list(set(hashes.values()))
     for start in range(0, len(wanted), 1000):
-        found |= set(
-            connection.execute(
-                sa.select(suppressions.c.address_hash).where(
-                    suppressions.c.channel == channel, suppressions.c.address_hash.in_(wanted[start : start + 1000])
-                )
-            ).scalars()
-        )
+        given = {"hashes": wanted[start : start + 1000], "on_channel": channel}
+        found |= set(connection.execute(_SUPPRESSED, given).scalars())
     return {address for address, digest in hashes.items() if digest in found}
+
+
+# Built once: the delivery asks these for every few mails.
+_LEDGER = (
+    sa.select(consents.c.customer_id, consents.c.purpose, consents.c.granted)
+    .where(
+        consents.c.customer_id.in_(sa.bindparam("people", expanding=True)),
+        consents.c.channel == sa.bindparam("on_channel"),
+        sa.bindparam("only", type_=sa.Text).is_(None) | (consents.c.purpose == sa.bindparam("only", type_=sa.Text)),
+    )
+    .order_by(consents.c.occurred_at, consents.c.id)
+)
+_SUPPRESSED = sa.select(suppressions.c.address_hash).where(
+    suppressions.c.channel == sa.bindparam("on_channel"),
+    suppressions.c.address_hash.in_(sa.bindparam("hashes", expanding=True)),
+)

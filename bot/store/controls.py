@@ -6,6 +6,7 @@ due is held until somebody confirms). A switch that was never set, or was set to
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +16,7 @@ from sqlalchemy import Connection
 from bot.store.once import upsert
 from bot.store.tables import controls
 
-__all__ = ["RESTORED", "STOPPED", "get_control", "set_control"]
+__all__ = ["RESTORED", "STOPPED", "controls_held", "get_control", "set_control"]
 
 STOPPED = "stopped"
 RESTORED = "restored"
@@ -26,6 +27,27 @@ def get_control(connection: Connection, name: str) -> Any:
     return connection.execute(sa.select(controls.c.value).where(controls.c.name == name)).scalar_one_or_none()
 
 
+def controls_held(connection: Connection, *names: str) -> dict[str, Any]:
+    """Return the values of several switches, and let nobody stop or hold before the caller's transaction ends.
+
+    Many may hold them at once. On PostgreSQL by an advisory lock, which writes nothing: locking the rows for sharing
+    would, at every claim. SQLite has one writer at a time anyway.
+    """
+    if connection.dialect.name != "sqlite":
+        connection.execute(_SHARE)
+    found = {row.name: row.value for row in connection.execute(_VALUES, {"names": names})}
+    return {name: found.get(name) for name in names}
+
+
 def set_control(connection: Connection, name: str, value: Any, actor: str, now: datetime) -> None:
-    """Set a switch; None turns it off."""
+    """Set a switch; None turns it off. Whoever holds the switches against a change of this one is waited for."""
+    if name in (STOPPED, RESTORED) and connection.dialect.name != "sqlite":
+        connection.execute(_ALONE)
     upsert(connection, controls, "name", {"name": name, "value": value, "actor": actor, "updated_at": now})
+
+
+# The lock's number is ours alone within the database: the first eight bytes of sha256("aftercare controls").
+_LOCK = int.from_bytes(hashlib.sha256(b"aftercare controls").digest()[:8], "big", signed=True)
+_SHARE = sa.text(f"SELECT pg_advisory_xact_lock_shared({_LOCK})")
+_ALONE = sa.text(f"SELECT pg_advisory_xact_lock({_LOCK})")
+_VALUES = sa.select(controls.c.name, controls.c.value).where(controls.c.name.in_(sa.bindparam("names", expanding=True)))

@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 
 from bot.errors import NotFound
 from bot.store.enums import Author, ConversationState, Direction, HandoffState
+from bot.store.jobs import wake_utterance
 from bot.store.once import insert_once
 from bot.store.tables import metadata
 
@@ -250,7 +251,9 @@ def add_outbound(
         "article_version_id": article_version_id,
         "evidence": sa.null(),
     }
-    return int(connection.execute(sa.insert(utterances).values(**values).returning(utterances.c.id)).scalar_one())
+    written = int(connection.execute(sa.insert(utterances).values(**values).returning(utterances.c.id)).scalar_one())
+    wake_utterance(connection, written)
+    return written
 
 
 def last_of_bot(connection: Connection, conversation_id: int) -> BotUtterance | None:

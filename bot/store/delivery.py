@@ -1,118 +1,48 @@
-"""The outreach table as the queue of what must leave: what is due, who claimed it, and how each attempt ended.
+"""How each attempt to send ended, at the attempt and at the outreach, and what is still in doubt.
 
-Every attempt has a row of its own (`deliveries`) that is committed before the send. Whether a contact is
-allowed is decided by the policy, sending by the channels; answers in conversations are queued in
-`bot.store.answers`.
+Every attempt has a row of its own (`deliveries`) that is committed before the send. What is due is taken in
+`bot.store.claiming`, sending is the channels' business; answers in conversations are queued in `bot.store.answers`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from bot.decide.lifecycle import OutreachState
-from bot.decide.policy import Reason, Refused, Verdict
-from bot.store.controls import RESTORED, STOPPED, get_control
+from bot.decide.lifecycle import OutreachState, move
+from bot.store.controls import RESTORED, get_control
 from bot.store.enums import DeliveryState
-from bot.store.outreach import Outreach, change_state, list_outreach, outreach, revise
-from bot.store.shop import Customer, customer
-from bot.store.tables import customers, deliveries, outreaches
+from bot.store.outreach import Outreach, as_outreach, change_state, outreach
+from bot.store.shop import Touchpoint, add_touchpoints
+from bot.store.tables import deliveries, outreaches
 
 __all__ = [
-    "Claim",
-    "Claimed",
+    "attempt_row",
     "attempts_in",
-    "claim",
     "close_attempt",
     "contacts_of",
     "held_since",
     "in_doubt",
     "open_attempt",
     "settle",
+    "settle_sent",
+    "since_when",
 ]
 
 _S = OutreachState
-# A reason that neither time alone nor "never" settles, such as an open ticket, is looked at again after this.
-ASK_AGAIN = timedelta(hours=1)
-# Reasons after which this customer is not contacted on this channel at all.
-FINAL = frozenset(
-    {Reason.SUPPRESSED, Reason.CONSENT_REFUSED, Reason.CONSENT_MISSING, Reason.NO_ADDRESS, Reason.HOLDOUT}
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Claimed:
-    """An outreach that this process, and no other, may now send."""
-
-    outreach: Outreach
-    customer: Customer
-    attempt: int
-    key: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    """What one claiming transaction did.
-
-    Attributes
-    ----------
-    claimed : tuple of Claimed
-        To be sent now.
-    refused : tuple of (outreach id, reason)
-        What the policy kept back, for good or until later.
-    expired : tuple of int
-        What was not sent in time.
-    """
-
-    claimed: tuple[Claimed, ...] = ()
-    refused: tuple[tuple[int, str], ...] = ()
-    expired: tuple[int, ...] = ()
-
-
-Gate = Callable[[Connection, Outreach, Customer], Verdict]
-
-
-def claim(
-    connection: Connection, *, now: datetime, owner: str, channels: Collection[str], gate: Gate, limit: int
-) -> Claim:
-    """Take due outreaches for sending, in the caller's writing transaction.
-
-    Parameters
-    ----------
-    owner : str
-        The claiming process, so that its death can be seen.
-    gate : callable
-        The policy, asked here once more: the customer's row is locked, so that an opt-out is either seen or
-        comes after.
-    limit : int
-        At most so many are looked at.
-    """
-    if get_control(connection, STOPPED):
-        return Claim()
-    held_up_to = held_since(connection)
-    expired = _expire(connection, now, limit)
-    claimed: list[Claimed] = []
-    refused: list[tuple[int, str]] = []
-    for due in _due(connection, now, channels, held_up_to, limit):
-        person = customer(connection, due.customer_id)
-        assert person is not None  # the foreign key says so
-        verdict = gate(connection, due, person)
-        if isinstance(verdict, Refused):
-            if _hold_back(connection, due, verdict, now):
-                refused.append((due.id, verdict.reason.value))
-        elif (taken := _take(connection, due, person, owner, now)) is not None:
-            claimed.append(taken)
-    return Claim(claimed=tuple(claimed), refused=tuple(refused), expired=expired)
 
 
 def held_since(connection: Connection) -> datetime | None:
     """Return the instant of an unconfirmed restore: what was decided by then may have left already, and is held."""
-    hold = get_control(connection, RESTORED)
+    return since_when(get_control(connection, RESTORED))
+
+
+def since_when(hold: Any) -> datetime | None:
+    """Read the instant out of the switch of a restore."""
     if not hold:
         return None
     try:
@@ -164,13 +94,17 @@ def settle(
             _S.UNCERTAIN: DeliveryState.UNCERTAIN,
         }.get(to, DeliveryState.FAILED)
         close_attempt(connection, f"outreach:{outreach_id}:{attempt}", ended, now, evidence=evidence, error=reason)
+        if sent:
+            add_touchpoints(connection, [_contact(present, now)])
     return moved
 
 
-def in_doubt(connection: Connection, states: Collection[OutreachState], limit: int = 500) -> list[Outreach]:
-    """Return what is being sent, or nobody knows about, oldest first."""
-    found = list_outreach(connection, states, limit=limit)
-    return sorted(found, key=lambda one: (one.sending_since or one.updated_at, one.id))
+def in_doubt(connection: Connection, state: OutreachState) -> list[Outreach]:
+    """Return all that is being sent, or that nobody knows about, oldest first."""
+    columns = outreaches.c
+    since = sa.func.coalesce(columns.sending_since, columns.updated_at)
+    query = sa.select(outreaches).where(columns.state == state.value).order_by(since, columns.id)
+    return [as_outreach(dict(row._mapping)) for row in connection.execute(query)]
 
 
 def open_attempt(
@@ -185,18 +119,39 @@ def open_attempt(
     utterance_id: int | None = None,
 ) -> None:
     """Write the row that stands before the send."""
-    connection.execute(
-        sa.insert(deliveries).values(
-            outreach_id=outreach_id,
-            utterance_id=utterance_id,
-            attempt=attempt,
-            key=key,
-            channel=channel,
-            state=DeliveryState.STARTED.value,
-            started_at=now,
-            owner=owner,
-        )
+    row = attempt_row(
+        key=key,
+        attempt=attempt,
+        channel=channel,
+        owner=owner,
+        now=now,
+        outreach_id=outreach_id,
+        utterance_id=utterance_id,
     )
+    connection.execute(sa.insert(deliveries).values(**row))
+
+
+def attempt_row(
+    *,
+    key: str,
+    attempt: int,
+    channel: str,
+    owner: str,
+    now: datetime,
+    outreach_id: int | None = None,
+    utterance_id: int | None = None,
+) -> dict[str, Any]:
+    """Return the columns of the row that stands before a send."""
+    return {
+        "outreach_id": outreach_id,
+        "utterance_id": utterance_id,
+        "attempt": attempt,
+        "key": key,
+        "channel": channel,
+        "state": DeliveryState.STARTED.value,
+        "started_at": now,
+        "owner": owner,
+    }
 
 
 def close_attempt(
@@ -213,7 +168,7 @@ def close_attempt(
     statement = (
         sa.update(deliveries)
         .where(deliveries.c.key == key)
-        .where(deliveries.c.state.in_([DeliveryState.STARTED.value, DeliveryState.UNCERTAIN.value]))
+        .where(_open(deliveries.c.state))
         .values(
             state=state.value,
             finished_at=now,
@@ -231,81 +186,110 @@ def attempts_in(connection: Connection, state: DeliveryState) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def contacts_of(connection: Connection, customer_id: int, since: datetime, *, besides: int) -> list[datetime]:
-    """Return when a customer was contacted, or is being contacted or perhaps was, leaving out one outreach."""
+def contacts_of(
+    connection: Connection, customer_ids: Collection[int], since: datetime, *, besides: Collection[int]
+) -> dict[int, list[datetime]]:
+    """Return for each customer when they were contacted, or are being contacted or perhaps were.
+
+    Parameters
+    ----------
+    besides : collection of int
+        Outreaches that do not count: those that are being judged.
+    """
+    given = {"people": list(customer_ids), "since": since}
+    found: dict[int, list[datetime]] = {one: [] for one in customer_ids}
+    for row in connection.execute(_CONTACTS, given):
+        if row.id not in besides:
+            found[row.customer_id].append(row.at)
+    return found
+
+
+def settle_sent(connection: Connection, sent: Sequence[tuple[Outreach, Mapping[str, Any]]], now: datetime) -> set[int]:
+    """Write down that several outreaches were sent, each with its evidence; return the ids that were changed.
+
+    What `settle` does for one, in a fixed number of statements. One that has moved on meanwhile is left alone.
+    """
+    present = {row.id: row for row in connection.execute(_LOCK, {"ids": [one.id for one, _ in sent]})}
+    moved: list[tuple[Outreach, Mapping[str, Any]]] = []
+    for one, proof in sent:
+        row = present.get(one.id)
+        if row is not None and row.attempts == one.attempts and row.state in (_S.SENDING, _S.UNCERTAIN):
+            move(OutreachState(row.state), _S.SENT)
+            moved.append((one, proof))
+    if moved:
+        connection.execute(_MARK_SENT, [{"sent_id": one.id, "at": now, "proof": dict(proof)} for one, proof in moved])
+        keys = [
+            {"of_key": f"outreach:{one.id}:{one.attempts}", "at": now, "proof": dict(proof)} for one, proof in moved
+        ]
+        connection.execute(_CLOSE_SENT, keys)
+        add_touchpoints(connection, [_contact(one, now) for one, _ in moved])
+    return {one.id for one, _ in moved}
+
+
+def _open(state: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+    return (state == DeliveryState.STARTED.value) | (state == DeliveryState.UNCERTAIN.value)
+
+
+def _contact(one: Outreach, now: datetime) -> Touchpoint:
+    """Return the contact as it stands on the customer's journey; whoever proves a sending, this belongs to it."""
+    return Touchpoint(
+        id=None,
+        source="aftercare",
+        external_id=f"outreach:{one.id}",
+        customer_id=one.customer_id,
+        order_id=one.order_id,
+        kind="outreach_sent",
+        occurred_at=now,
+        recorded_at=now,
+        value=None,
+        text=None,
+        channel=one.channel,
+        attributes={"playbook": one.playbook, "step": one.step},
+    )
+
+
+def _contacts_statement() -> sa.Select[Any]:
     columns = outreaches.c
     when = sa.func.coalesce(columns.sent_at, columns.sending_since, columns.updated_at, type_=columns.sent_at.type)
-    counted = (columns.sent_at.is_not(None) | columns.state.in_([_S.SENDING.value, _S.UNCERTAIN.value])) & (
-        columns.id != besides
+    counted = columns.sent_at.is_not(None) | columns.state.in_([_S.SENDING.value, _S.UNCERTAIN.value])
+    return sa.select(columns.id, columns.customer_id, when.label("at")).where(
+        columns.customer_id.in_(sa.bindparam("people", expanding=True)),
+        counted,
+        when > sa.bindparam("since", type_=columns.sent_at.type),
     )
-    query = sa.select(when).where(columns.customer_id == customer_id, counted, when > since)
-    return list(connection.execute(query).scalars())
 
 
-def _due(
-    connection: Connection, now: datetime, channels: Collection[str], held_up_to: datetime | None, limit: int
-) -> list[Outreach]:
-    columns = outreaches.c
-    query = (
-        sa.select(columns.id)
-        .join(customers, customers.c.id == columns.customer_id)
-        .where(columns.state == _S.APPROVED.value, columns.held.is_(False), columns.channel.in_(list(channels)))
-        .where(columns.not_before <= now, columns.expires_at > now)
-        .where(columns.next_attempt_at.is_(None) | (columns.next_attempt_at <= now))
-        .order_by(columns.urgent.desc(), columns.not_before, columns.id)
-        .limit(limit)
-    )
-    if held_up_to is not None:
-        query = query.where(columns.decided_at > held_up_to)
-    # Inserting a consent locks its customer's row against this (FOR KEY SHARE), so an opt-out in flight makes the
-    # row be skipped until it is decided. SQLite has one writer at a time and ignores the clause.
-    query = query.with_for_update(of=[outreaches, customers], skip_locked=True)
-    ids = list(connection.execute(query).scalars())
-    found = {one.id: one for one in list_outreach(connection, {_S.APPROVED}, ids=ids)} if ids else {}
-    return [found[one] for one in ids if one in found]
-
-
-def _take(connection: Connection, due: Outreach, person: Customer, owner: str, now: datetime) -> Claimed | None:
-    attempt = due.attempts + 1
-    key = f"outreach:{due.id}:{attempt}"
-    won = change_state(
-        connection,
-        due.id,
-        due.version,
-        [_S.APPROVED],
-        _S.SENDING,
-        now,
-        attempts=attempt,
-        sending_since=now,
-        sending_by=owner,
-        next_attempt_at=None,
+# Built once: they run for every few mails, and putting a statement together costs more than running it.
+_CONTACTS = _contacts_statement()
+_LOCK = (
+    sa.select(outreaches.c.id, outreaches.c.state, outreaches.c.attempts)
+    .where(outreaches.c.id.in_(sa.bindparam("ids", expanding=True)))
+    .order_by(outreaches.c.id)
+    .with_for_update()
+)
+_MARK_SENT = (
+    sa.update(outreaches)
+    .where(outreaches.c.id == sa.bindparam("sent_id"))
+    .values(
+        state=_S.SENT.value,
+        version=outreaches.c.version + 1,
+        updated_at=sa.bindparam("at", type_=outreaches.c.updated_at.type),
+        sent_at=sa.bindparam("at", type_=outreaches.c.sent_at.type),
+        evidence=sa.bindparam("proof", type_=outreaches.c.evidence.type),
         refusal=None,
+        next_attempt_at=None,
+        sending_since=None,
+        sending_by=None,
     )
-    if not won:
-        return None
-    open_attempt(connection, key=key, attempt=attempt, channel=due.channel, owner=owner, now=now, outreach_id=due.id)
-    return Claimed(outreach=outreach(connection, due.id), customer=person, attempt=attempt, key=key)
-
-
-def _hold_back(connection: Connection, due: Outreach, verdict: Refused, now: datetime) -> bool:
-    """Store a refusal: for good, or as a later time; the agent's yes stays a yes."""
-    reason = verdict.reason.value
-    if verdict.reason in FINAL:
-        return change_state(connection, due.id, due.version, [_S.APPROVED], _S.SUPPRESSED, now, refusal=reason)
-    until = verdict.until or now + ASK_AGAIN
-    return revise(connection, due.id, due.version, [_S.APPROVED], now, refusal=reason, not_before=until)
-
-
-def _expire(connection: Connection, now: datetime, limit: int) -> tuple[int, ...]:
-    columns = outreaches.c
-    query = sa.select(columns.id).where(columns.state == _S.APPROVED.value, columns.expires_at <= now)
-    query = query.limit(limit).with_for_update(skip_locked=True)
-    ids = list(connection.execute(query).scalars())
-    late = list_outreach(connection, {_S.APPROVED}, ids=ids) if ids else []
-    return tuple(
-        one.id
-        for one in late
-        if change_state(
-            connection, one.id, one.version, [_S.APPROVED], _S.EXPIRED, now, refusal=one.refusal or "time_to_live"
-        )
+)
+_CLOSE_SENT = (
+    sa.update(deliveries)
+    .where(deliveries.c.key == sa.bindparam("of_key"), _open(deliveries.c.state))
+    .values(
+        state=DeliveryState.SENT.value,
+        finished_at=sa.bindparam("at", type_=deliveries.c.finished_at.type),
+        evidence=sa.bindparam("proof", type_=deliveries.c.evidence.type),
+        error=None,
+        next_attempt_at=None,
     )
+)

@@ -41,6 +41,7 @@ class DecisionKind(StrEnum):
     CLAIM = "claim"
     UNDO = "undo"
     RETRY = "retry"
+    SETTLE = "settle"  # a human says what became of an uncertain one
 
 
 class DeliveryState(StrEnum):

@@ -120,14 +120,9 @@ def events_of_customers(
     connection: Connection, customer_ids: Collection[int], kinds: Collection[str], now: datetime
 ) -> dict[int, list[Event]]:
     """Return what of some kinds happened to customers, recorded by `now`, in the order in which it happened."""
-    columns = touchpoints.c
-    query = (
-        sa.select(columns.customer_id, columns.kind, columns.order_id, columns.occurred_at)
-        .where(columns.customer_id.in_(list(customer_ids)), columns.recorded_at <= now, columns.kind.in_(list(kinds)))
-        .order_by(columns.occurred_at, columns.id)
-    )
     found: dict[int, list[Event]] = {}
-    for row in connection.execute(query):
+    given = {"people": list(customer_ids), "kinds": list(kinds), "known_by": now}
+    for row in connection.execute(_EVENTS, given):
         event = Event(kind=row.kind, order_id=row.order_id, occurred_at=row.occurred_at)
         found.setdefault(row.customer_id, []).append(event)
     return found
@@ -186,10 +181,7 @@ def locked(connection: Connection, customer_ids: Collection[int], now: datetime)
 
 def with_humans(connection: Connection, customer_ids: Collection[int]) -> set[int]:
     """Return the customers that an agent is talking to."""
-    query = sa.select(conversations.c.customer_id).where(
-        conversations.c.customer_id.in_(list(customer_ids)), conversations.c.state == ConversationState.HUMAN
-    )
-    return {int(one) for one in connection.execute(query).scalars()}
+    return {int(one) for one in connection.execute(_WITH_HUMANS, {"people": list(customer_ids)}).scalars()}
 
 
 def product_names(connection: Connection, order_ids: Collection[int]) -> dict[int, str]:
@@ -227,3 +219,19 @@ def _contacts(rows: Iterable[Any]) -> Contacts:
     return Contacts(
         sent=tuple(sorted(sent)), proposed_until=until, by_playbook=by_playbook, dedupe_keys=frozenset(keys)
     )
+
+
+# Built once: the delivery asks these for every few mails.
+_PEOPLE: sa.BindParameter[Any] = sa.bindparam("people", expanding=True)
+_EVENTS = (
+    sa.select(touchpoints.c.customer_id, touchpoints.c.kind, touchpoints.c.order_id, touchpoints.c.occurred_at)
+    .where(
+        touchpoints.c.customer_id.in_(_PEOPLE),
+        touchpoints.c.recorded_at <= sa.bindparam("known_by", type_=touchpoints.c.recorded_at.type),
+        touchpoints.c.kind.in_(sa.bindparam("kinds", expanding=True)),
+    )
+    .order_by(touchpoints.c.occurred_at, touchpoints.c.id)
+)
+_WITH_HUMANS = sa.select(conversations.c.customer_id).where(
+    conversations.c.customer_id.in_(_PEOPLE), conversations.c.state == ConversationState.HUMAN.value
+)

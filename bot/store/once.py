@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql, sqlite
 
-__all__ = ["insert_once", "upsert"]
+__all__ = ["insert_new", "insert_once", "upsert"]
 
 
 def insert_once(connection: Connection, table: sa.Table, values: Mapping[str, Any]) -> int | None:
@@ -23,6 +23,12 @@ def insert_once(connection: Connection, table: sa.Table, values: Mapping[str, An
     statement = _dialect(connection).insert(table).values(**values).on_conflict_do_nothing().returning(table.c.id)
     found = connection.execute(statement).scalar_one_or_none()
     return None if found is None else int(found)
+
+
+def insert_new(connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert those rows whose unique key does not stand yet; all name the same columns."""
+    if rows:
+        connection.execute(_dialect(connection).insert(table).on_conflict_do_nothing(), list(rows))
 
 
 def upsert(connection: Connection, table: sa.Table, key: str, values: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ said by `bot.decide.lifecycle`; whether a move is wise (policy, claims, leases) 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypedDict, Unpack
@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 
 from bot.decide.lifecycle import OutreachState, move
 from bot.errors import NotFound
+from bot.store.jobs import wake_outreach
 from bot.store.once import insert_once
 from bot.store.tables import metadata
 
@@ -23,6 +24,7 @@ __all__ = [
     "NewOutreach",
     "Outreach",
     "OutreachColumns",
+    "as_outreach",
     "change_state",
     "count_outreach",
     "insert_outreach",
@@ -32,6 +34,8 @@ __all__ = [
 ]
 
 outreaches = metadata.tables["outreaches"]
+# What says when an approved outreach leaves.
+_WHEN = frozenset({"state", "not_before", "next_attempt_at"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +77,6 @@ class Outreach:
         `{customer_id}:{playbook}:{step}:{local_date}`; unique, so that no day proposes twice.
     original_draft : str
         The words as rendered; `draft` holds what an agent made of them.
-    held : bool
-        Kept back after a restore until somebody confirms.
     """
 
     id: int
@@ -100,7 +102,6 @@ class Outreach:
     probability: float | None
     band: str
     urgent: bool
-    held: bool
     created_at: datetime
     updated_at: datetime
     not_before: datetime
@@ -127,7 +128,6 @@ class OutreachColumns(TypedDict, total=False):
     channel: str
     article_version_id: int | None
     urgent: bool
-    held: bool
     not_before: datetime
     expires_at: datetime
     decided_at: datetime | None
@@ -152,7 +152,6 @@ def insert_outreach(connection: Connection, new: NewOutreach, now: datetime) -> 
         "original_draft": new.draft,
         "version": 1,
         "state": OutreachState.SUGGESTED,
-        "held": False,
         "attempts": 0,
         "created_at": now,
         "updated_at": now,
@@ -258,8 +257,15 @@ def _write(
         sa.update(outreaches)
         .where(outreaches.c.id == outreach_id, outreaches.c.version == version, outreaches.c.state.in_(sources))
         .values({**values, "version": version + 1, "updated_at": now})
+        .returning(outreaches.c.state, outreaches.c.not_before, outreaches.c.next_attempt_at)
     )
-    return connection.execute(statement).rowcount == 1
+    row = connection.execute(statement).one_or_none()
+    if row is None:
+        return False
+    if row.state == OutreachState.APPROVED and not _WHEN.isdisjoint(values):
+        # Whoever approves, delays or asks for another attempt: a worker is told with the same commit.
+        wake_outreach(connection, outreach_id, max(row.not_before, row.next_attempt_at or row.not_before), now)
+    return True
 
 
 def _filtered(
@@ -281,5 +287,9 @@ def _filtered(
 
 
 def _record(row: sa.Row[Any]) -> Outreach:
-    values = dict(row._mapping)
+    return as_outreach(dict(row._mapping))
+
+
+def as_outreach(values: Mapping[str, Any]) -> Outreach:
+    """Make a record of the columns of one row."""
     return Outreach(**{**values, "state": OutreachState(values["state"]), "reasons": tuple(values["reasons"] or ())})

@@ -20,7 +20,7 @@ from bot.decide.lifecycle import OutreachState, move
 from bot.errors import Refused
 from bot.store import tables as t
 from bot.store.consent import ERASED, suppress
-from bot.store.enums import ConversationState, Entity, HandoffState
+from bot.store.enums import ConversationState, Direction, Entity, EventState, HandoffState
 from bot.store.shop import Customer
 
 __all__ = ["everything_about", "remove"]
@@ -32,8 +32,11 @@ def everything_about(connection: Connection, customer: Customer) -> Rows:
     """Return all rows that are about a customer, by table."""
     return {
         table.name: [dict(row._mapping) for row in connection.execute(sa.select(table).where(condition))]
-        for table, condition in _about(customer.id)
-    } | {"events": [row for _, row in _events(connection, customer)]}
+        for table, condition in _about(customer)
+    } | {
+        "events": [row for _, row in _events(connection, customer)],
+        "mails": [row for _, row in _mails(connection, customer)],
+    }
 
 
 def remove(connection: Connection, customer: Customer, now: datetime) -> None:
@@ -60,8 +63,18 @@ def remove(connection: Connection, customer: Customer, now: datetime) -> None:
             .where(t.events.c.id == event_id)
             .values(payload=sa.null(), error=None, key=f"erased:{event_id}")
         )
+    for mail_id, _ in _mails(connection, customer):
+        # The key stays, a digest that names nobody: a mailbox that is read again does not bring the mail back.
+        connection.execute(
+            sa.update(t.mails)
+            .where(t.mails.c.id == mail_id)
+            .values(
+                raw=None, error=None, about=None, address_hash=None, customer_id=None, outreach_id=None,
+                state=EventState.DONE.value, handled_at=sa.func.coalesce(t.mails.c.handled_at, now),
+            )
+        )  # fmt: skip
     _close_outreaches(connection, identifier, now)
-    _forget_conversations(connection, identifier, now)
+    _forget_conversations(connection, customer, now)
     orders = sa.select(t.orders.c.id).where(t.orders.c.customer_id == identifier)
     lines = sa.select(t.order_lines.c.id).where(t.order_lines.c.order_id.in_(orders))
     for entity, ids in ((Entity.ORDERS, orders), (Entity.ORDER_LINES, lines)):
@@ -82,12 +95,13 @@ def remove(connection: Connection, customer: Customer, now: datetime) -> None:
     )  # fmt: skip
 
 
-def _about(identifier: int) -> list[tuple[sa.Table, sa.ColumnElement[bool]]]:
+def _about(customer: Customer) -> list[tuple[sa.Table, sa.ColumnElement[bool]]]:
+    identifier = customer.id
     orders = sa.select(t.orders.c.id).where(t.orders.c.customer_id == identifier)
     lines = sa.select(t.order_lines.c.id).where(t.order_lines.c.order_id.in_(orders))
     outreaches = _ids(t.outreaches, identifier)
-    conversations = _ids(t.conversations, identifier)
-    utterances = sa.select(t.utterances.c.id).where(t.utterances.c.conversation_id.in_(conversations))
+    conversations = _conversations(customer)
+    utterances = sa.select(t.utterances.c.id).where(_said(customer))
     revisions = sa.or_(
         _revision_of(Entity.CUSTOMERS, [identifier]),
         _revision_of(Entity.ORDERS, orders),
@@ -97,12 +111,13 @@ def _about(identifier: int) -> list[tuple[sa.Table, sa.ColumnElement[bool]]]:
     own = (t.orders, t.touchpoints, t.predictions, t.assignments, t.outreaches, t.refusals)
     return [
         (t.customers, t.customers.c.id == identifier),
-        *((table, table.c.customer_id == identifier) for table in (*own, t.conversations, t.outcomes, t.consents)),
+        *((table, table.c.customer_id == identifier) for table in (*own, t.outcomes, t.consents)),
+        (t.conversations, t.conversations.c.id.in_(conversations)),
         (t.order_lines, t.order_lines.c.order_id.in_(orders)),
         (t.revisions, revisions),
         (t.decisions, t.decisions.c.outreach_id.in_(outreaches)),
         (t.deliveries, deliveries),
-        (t.utterances, t.utterances.c.conversation_id.in_(conversations)),
+        (t.utterances, _said(customer)),
         (t.handoffs, t.handoffs.c.conversation_id.in_(conversations)),
     ]
 
@@ -146,8 +161,10 @@ def _final(state: OutreachState) -> OutreachState:
     return state
 
 
-def _forget_conversations(connection: Connection, identifier: int, now: datetime) -> None:
-    conversations = connection.execute(_ids(t.conversations, identifier)).scalars().all()
+def _forget_conversations(connection: Connection, customer: Customer, now: datetime) -> None:
+    conversations = connection.execute(_conversations(customer)).scalars().all()
+    if (wrote := _wrote(customer)) is not None:  # into somebody else's conversation
+        connection.execute(sa.delete(t.utterances).where(wrote, ~t.utterances.c.conversation_id.in_(conversations)))
     for conversation in conversations:
         utterances = sa.select(t.utterances.c.id).where(t.utterances.c.conversation_id == conversation)
         connection.execute(sa.delete(t.deliveries).where(t.deliveries.c.utterance_id.in_(utterances)))
@@ -190,6 +207,46 @@ def _emptied(table: sa.Table) -> dict[str, Any]:
         elif column.name in ("probability", "band", "sending_by", "claimed_by"):
             emptied[column.name] = None if column.nullable else ""
     return emptied
+
+
+def _conversations(customer: Customer) -> sa.Select[tuple[int]]:
+    """Select the customer's conversations, and those that somebody unproven began from the customer's address."""
+    own: sa.ColumnElement[bool] = t.conversations.c.customer_id == customer.id
+    if (wrote := _wrote(customer)) is not None:
+        begun = t.conversations.c.id.in_(sa.select(t.utterances.c.conversation_id).where(wrote))
+        own = own | (t.conversations.c.customer_id.is_(None) & begun)
+    return sa.select(t.conversations.c.id).where(own)
+
+
+def _wrote(customer: Customer) -> sa.ColumnElement[bool] | None:
+    """Say that an utterance was written from the customer's mail address; None where there is none."""
+    if not customer.email:
+        return None
+    sender = sa.func.lower(t.utterances.c.author_id) == customer.email.strip().lower()
+    return sa.and_(t.utterances.c.direction == Direction.IN.value, sender)
+
+
+def _said(customer: Customer) -> sa.ColumnElement[bool]:
+    theirs: sa.ColumnElement[bool] = t.utterances.c.conversation_id.in_(_conversations(customer))
+    wrote = _wrote(customer)
+    return theirs if wrote is None else theirs | wrote
+
+
+def _mails(connection: Connection, customer: Customer) -> list[tuple[int, dict[str, Any]]]:
+    """Find the mails that came from, are about or name a customer, by what was read from them and by their octets."""
+    table = t.mails
+    linked = (table.c.customer_id == customer.id) | table.c.outreach_id.in_(_ids(t.outreaches, customer.id))
+    ids = set(connection.execute(sa.select(table.c.id).where(linked)).scalars())
+    if customer.email:
+        named = customer.email.strip().lower().encode()
+        kept = sa.select(table.c.id, table.c.raw).where(table.c.raw.is_not(None)).execution_options(yield_per=50)
+        ids |= {row.id for row in connection.execute(kept) if named in bytes(row.raw).lower()}
+    found = []
+    for identifier in sorted(ids):
+        row = dict(connection.execute(sa.select(table).where(table.c.id == identifier)).one()._mapping)
+        raw = row["raw"]
+        found.append((identifier, {**row, "raw": None if raw is None else bytes(raw).decode("utf-8", "replace")}))
+    return found
 
 
 def _events(connection: Connection, customer: Customer) -> Iterable[tuple[int, dict[str, Any]]]:

@@ -6,7 +6,7 @@ Writing many rows at once is `bot.store.intake`'s business; frames for the predi
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, TypeVar
@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from bot.store import tables
-from bot.store.once import insert_once
+from bot.store.once import insert_new, insert_once
 from bot.store.tables import metadata
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "OrderLine",
     "Touchpoint",
     "add_touchpoint",
+    "add_touchpoints",
     "customer",
     "customer_by_email",
     "customer_by_key",
@@ -118,6 +119,7 @@ class Touchpoint:
 
 
 Record = TypeVar("Record", Customer, Order, Touchpoint)
+_BY_ID = sa.select(tables.customers).where(tables.customers.c.id.in_(sa.bindparam("ids", expanding=True)))
 
 
 def customer(connection: Connection, customer_id: int) -> Customer | None:
@@ -129,8 +131,7 @@ def customers_by_id(connection: Connection, customer_ids: Collection[int]) -> di
     """Return many customers at once; unknown ids are left out."""
     wanted, found = list(customer_ids), {}
     for start in range(0, len(wanted), 1000):
-        statement = sa.select(tables.customers).where(tables.customers.c.id.in_(wanted[start : start + 1000]))
-        for row in connection.execute(statement):
+        for row in connection.execute(_BY_ID, {"ids": wanted[start : start + 1000]}):
             found[row.id] = _record(Customer, row)
     return found
 
@@ -238,22 +239,38 @@ def add_touchpoint(
     attributes: Mapping[str, Any] | None = None,
 ) -> bool:
     """Append one touchpoint; False says that (source, external id) stood already, and nothing was changed."""
-    content = (customer_id, order_id, kind, occurred_at, None, value, text, channel, dict(attributes or {}))
-    values = {
-        "source": source,
-        "external_id": external_id,
-        "customer_id": customer_id,
-        "order_id": order_id,
-        "kind": kind,
-        "occurred_at": occurred_at,
-        "recorded_at": max(recorded_at, occurred_at),
-        "value": value,
-        "text": text,
-        "channel": channel,
-        "attributes": dict(attributes or {}),
+    point = Touchpoint(
+        id=None,
+        source=source,
+        external_id=external_id,
+        customer_id=customer_id,
+        order_id=order_id,
+        kind=kind,
+        occurred_at=occurred_at,
+        recorded_at=recorded_at,
+        value=value,
+        text=text,
+        channel=channel,
+        attributes=attributes,
+    )
+    return insert_once(connection, tables.touchpoints, _touchpoint_row(point)) is not None
+
+
+def add_touchpoints(connection: Connection, points: Sequence[Touchpoint]) -> None:
+    """Append touchpoints, their ids not counting; those whose (source, external id) stands already are left out."""
+    insert_new(connection, tables.touchpoints, [_touchpoint_row(one) for one in points])
+
+
+def _touchpoint_row(one: Touchpoint) -> dict[str, Any]:
+    attributes = dict(one.attributes or {})
+    content = (one.customer_id, one.order_id, one.kind, one.occurred_at, None, one.value, one.text, one.channel, attributes)  # fmt: skip
+    values = {name: getattr(one, name) for name in Touchpoint.__dataclass_fields__ if name != "id"}
+    return {
+        **values,
+        "attributes": attributes,
+        "recorded_at": max(one.recorded_at, one.occurred_at),
         "fingerprint": fingerprint(content),
     }
-    return insert_once(connection, tables.touchpoints, values) is not None
 
 
 def fingerprint(content: tuple[Any, ...]) -> str:

@@ -113,7 +113,7 @@ outreaches = table(
     ref("assignment_id", "assignments"), ref("prediction_id", "predictions", null=True),
     ref("article_version_id", "article_versions", null=True),
     text("template"), text("locale"), text("subject"), text("draft"), text("original_draft"), json("reasons"),
-    number("probability"), text("band"), flag("urgent"), flag("held"),
+    number("probability"), text("band"), flag("urgent"),
     instant("created_at"), instant("updated_at"), instant("not_before"), instant("expires_at"),
     instant("decided_at", null=True), text("decided_by", null=True),
     text("claimed_by", null=True), instant("claimed_until", null=True), instant("snoozed_until", null=True),
@@ -148,6 +148,12 @@ deliveries = table(
     one_of("state", DeliveryState), sa.Index(None, "state"),
 )  # fmt: skip
 
+# How fast each channel may be used, over all workers: a token bucket a channel.
+buckets = table(
+    "buckets", text("channel"), number("tokens", null=False), instant("filled_at"), instant("paused_until", null=True),
+    sa.UniqueConstraint("channel"),
+)  # fmt: skip
+
 slack_posts = table(
     "slack_posts", text("purpose"), text("subject"), text("channel"), text("ts"), text("shown"), instant("posted_at"), instant("updated_at"),
     sa.UniqueConstraint("purpose", "subject"), sa.Index(None, "channel", "ts"),
@@ -168,6 +174,22 @@ utterances = table(
     ref("article_version_id", "article_versions", null=True), json("evidence"),
     sa.UniqueConstraint("source", "external_id"), one_of("direction", Direction), one_of("author", Author),
     sa.Index(None, "conversation_id"),
+)  # fmt: skip
+
+# Every mail that came in, as it came: recorded first, then worked on. `raw` goes when `email.keep_raw_days` are over.
+mails = table(
+    "mails", text("source"), text("key"), instant("received_at"), sa.Column("raw", sa.LargeBinary, nullable=True), whole("octets"),
+    text("state"), whole("attempts"), instant("next_attempt_at", null=True), instant("handled_at", null=True),
+    text("error", null=True), text("kind", null=True), text("effect", null=True), text("about", null=True),
+    text("address_hash", null=True), ref("customer_id", "customers", null=True), ref("outreach_id", "outreaches", null=True),
+    sa.UniqueConstraint("key"), one_of("state", EventState),
+    sa.Index(None, "state"), sa.Index(None, "received_at"), sa.Index(None, "customer_id"), sa.Index(None, "address_hash"),
+)  # fmt: skip
+
+# How far a mailbox was read (RFC 3501 section 2.3.1.1: UIDs mean something only under their UIDVALIDITY).
+mailboxes = table(
+    "mailboxes", text("name"), sa.Column("uid_validity", sa.BigInteger, nullable=False),
+    sa.Column("last_uid", sa.BigInteger, nullable=False), instant("updated_at"), sa.UniqueConstraint("name"),
 )  # fmt: skip
 
 handoffs = table(

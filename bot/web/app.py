@@ -15,6 +15,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from bot.services.opting_out import OptOutDesk
 from bot.tokens import InvalidToken
 from bot.web.callbacks import Callback, add_callback
+from bot.web.mail_hook import MailHook, add_mail_hook
 from bot.web.pages import HEADERS, confirm_page, done_page, invalid_page
 
 __all__ = ["Check", "build_app"]
@@ -37,6 +38,7 @@ def build_app(
     shop_name: str,
     locale: str,
     callbacks: Mapping[str, Callback] | None = None,
+    mail_hook: MailHook | None = None,
 ) -> FastAPI:
     """Build the application.
 
@@ -46,6 +48,8 @@ def build_app(
         Asks every part how it is; must be quick.
     callbacks : mapping of str to callable, optional
         What providers call, by path.
+    mail_hook : MailHook, optional
+        Takes posted mails; without it there is no such door.
     """
     app = FastAPI(title="Aftercare", docs_url=None, redoc_url=None, openapi_url=None)
 
@@ -85,6 +89,8 @@ def build_app(
 
     for path, callback in (callbacks or {}).items():
         add_callback(app, path, callback)
+    if mail_hook is not None:
+        add_mail_hook(app, mail_hook)
     return app
 
 

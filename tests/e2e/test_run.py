@@ -109,7 +109,7 @@ def test_it_says_when_it_is_ready_delivers_answers_health_and_ends_cleanly(shop:
         assert httpx.get(f"{web}/healthz").json() == {"status": "alive"}
         health = httpx.get(f"{web}/readyz")
         assert health.status_code == 200, health.text
-        assert set(health.json()["checks"]) == {"database", "slack", "email", "scheduler"}
+        assert set(health.json()["checks"]) == {"database", "slack", "email", "mailbox", "scheduler"}
         until(lambda: shop.see(one).state == OutreachState.SENT, "the check-in is sent")
         assert shop.sink.keys() == [f"outreach:{one}:1"]
         mail = shop.sink.accepted[0].mail

@@ -22,7 +22,7 @@ from tests.peers.local_slack import REVIEW_CHANNEL, TEAM, LocalSlack, shown_text
 from tests.slack_world import ADA, AGENTS, MARIA, slack_settings, start_peer
 
 pytestmark = pytest.mark.peer
-PATIENCE = 45.0  # the first question builds the knowledge index
+PATIENCE = 120.0  # the first question builds the knowledge index
 NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)  # 13:00 in Berlin: not a quiet hour
 
 

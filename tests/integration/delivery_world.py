@@ -29,7 +29,9 @@ class Shop:
     def __init__(self, database: Database, **settings: Any) -> None:
         self.database = database
         self.clock = ManualClock(NOON)
-        self.settings = Settings.model_validate({"policy": OPEN_HOURS, "review": {"undo_seconds": 0}, **settings})
+        self.settings = Settings.model_validate(
+            {"policy": OPEN_HOURS, "review": {"undo_seconds": 0}, "delivery": {"connections": 1}, **settings}
+        )
         self.channel = FakeChannel()
         self.catalogue = Catalogue.load()
         self.deliverer = self.new_deliverer()

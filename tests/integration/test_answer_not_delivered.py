@@ -6,7 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from bot.errors import PermanentChannelError, TransientChannelError
+from bot.channels.base import Knowledge
+from bot.errors import PermanentChannelError, TransientChannelError, UncertainChannelError
+from bot.services.delivery import SETTLES_AFTER
 from bot.store import conversations as store
 from bot.store.conversations import Handoff
 from bot.store.database import Database
@@ -61,3 +63,21 @@ def test_an_agent_whose_reply_failed_sees_a_new_hand_over(shop: Shop) -> None:
     assert (found.id != first, found.reason) == (True, "not_delivered")
     with shop.database.read() as connection:
         assert store.handoff(connection, first).state is HandoffState.CLOSED
+
+
+def test_an_answer_in_doubt_is_shown_to_a_human_once_and_never_sent_again(shop: Shop) -> None:
+    talk(shop, "Here.")
+    shop.channel.mood = fails(UncertainChannelError("it broke after the last dot"))
+    shop.channel.find = lambda message: Knowledge.UNKNOWN  # type: ignore[method-assign]
+    shop.deliverer.drain()
+    assert human(shop) is None
+    shop.clock.advance(SETTLES_AFTER)
+    shop.deliverer.reconcile()
+    found = human(shop)
+    assert found is not None
+    assert (found.reason, found.urgent) == ("in_doubt", True)
+    with shop.database.write() as connection:
+        store.move_handoff(connection, found.id, HandoffState.GIVEN_BACK, closed_at=shop.clock.now())
+    shop.channel.mood = None
+    shop.clock.advance(SETTLES_AFTER)
+    assert (shop.deliverer.reconcile(), shop.deliverer.drain().answers, human(shop)) == (0, 0, None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from datetime import UTC, date, datetime, timedelta
 
@@ -11,6 +10,7 @@ import pytest
 from bot.clock import ManualClock
 from bot.config import Settings
 from bot.services.daily import GIVE_UP, JOB, TRY_AGAIN, DailyRound, Step
+from bot.services.ownership import this_process
 from bot.store.database import Database
 from bot.store.enums import RunState
 from bot.store.runs import run_of
@@ -109,7 +109,7 @@ def test_a_round_whose_process_died_is_taken_over_by_one(database: Database) -> 
     clock = ManualClock(MORNING)
     steps = [Step(name="plan", work=Work())]
     # A pid that cannot run: Linux gives out none above 2^22.
-    died = DailyRound(database, clock, settings(), steps, owner=f"{socket.gethostname()}:{2**22 + 1}:1")
+    died = DailyRound(database, clock, settings(), steps, owner=f"{this_process().split(':')[0]}:{2**22 + 1}:1")
     assert died._claim(date(2026, 3, 10))
     work = Work()
     rounds = [DailyRound(database, clock, settings(), [Step(name="plan", work=work)]) for _ in range(3)]

@@ -8,9 +8,8 @@ import pytest
 
 from bot.services.departure import Departure
 from bot.store.answers import PendingAnswer
+from bot.store.claiming import Claimed
 from bot.store.database import Database
-from bot.store.delivery import Claimed
-from bot.store.outreach import Outreach
 from tests.integration.delivery_world import S, Shop, talk
 
 
@@ -55,14 +54,14 @@ def test_what_was_sent_is_written_down_though_the_next_one_cannot_be_claimed(
 ) -> None:
     shop = Shop(database)
     sent, broken = shop.approve("c1"), shop.approve("c2")
-    verdict = Departure.verdict
+    verdicts = Departure.verdicts
 
-    def breaks(self: Departure, connection: Any, outreach: Outreach, *given: Any) -> Any:
-        if outreach.id == broken:
+    def breaks(self: Departure, connection: Any, pairs: Any, *given: Any) -> Any:
+        if any(outreach.id == broken for outreach, _ in pairs):
             raise RuntimeError("a bug in the policy's facts")
-        return verdict(self, connection, outreach, *given)
+        return verdicts(self, connection, pairs, *given)
 
-    monkeypatch.setattr(Departure, "verdict", breaks)
+    monkeypatch.setattr(Departure, "verdicts", breaks)
     with pytest.raises(RuntimeError):
         shop.deliverer.drain()
     assert (shop.see(sent).state, shop.see(broken).state) == (S.SENT, S.APPROVED)

@@ -7,12 +7,18 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
 from bot.channels.base import Message
-from bot.errors import UncertainChannelError
+from bot.errors import AlreadyDecided, UncertainChannelError
 from bot.services.delivery import SETTLES_AFTER
+from bot.services.ownership import this_process
+from bot.services.review import ReviewDesk
 from bot.store.database import Connection, Database
-from tests.integration.delivery_world import S, Shop, fails
+from bot.store.tables import metadata
+from tests.integration.delivery_world import S, Shop, fails, talk
+
+touchpoints = metadata.tables["touchpoints"]
 
 
 @pytest.fixture
@@ -56,14 +62,17 @@ def test_reconciling_sends_again_only_what_certainly_did_not_arrive(shop: Shop) 
 
 def test_a_process_that_dies_while_sending_leaves_doubt_not_a_second_mail(shop: Shop) -> None:
     one = shop.approve()
-
-    class Killed(BaseException):
-        pass
-
     # A pid that cannot run: Linux gives out none above 2^22.
-    dead = shop.new_deliverer(owner=f"{__import__('socket').gethostname()}:{2**22 + 1}:1")
-    shop.channel.doubt = fails(Killed())  # type: ignore[arg-type]
-    with pytest.raises(Killed):
+    host, _, _ = this_process().split(":")
+    dead = shop.new_deliverer(owner=f"{host}:{2**22 + 1}:1")
+
+    class Gone:
+        def write(self) -> None:
+            raise ConnectionAbortedError("this process is no more")
+
+    # From the moment at which the mail is out, nothing of this deliverer reaches the database any more.
+    shop.channel.doubt = lambda _message: setattr(dead, "_database", Gone())
+    with pytest.raises(ConnectionAbortedError):
         dead.drain()
     shop.channel.doubt = None
     assert shop.see(one).state == S.SENDING
@@ -146,3 +155,53 @@ def test_every_database_call_may_fail_and_nothing_is_lost_or_doubled(shop: Shop)
             break
     else:
         pytest.fail("the sweep never reached a round without a failure")
+
+
+def test_a_human_says_what_became_of_an_uncertain_one(shop: Shop) -> None:
+    shop.channel.doubt = fails(UncertainChannelError())
+    arrived, lost = shop.approve("c1"), shop.approve("c2")
+    shop.deliverer.drain()
+    desk = ReviewDesk(shop.database, shop.clock, shop.settings)
+    for one, says in ((arrived, True), (lost, False)):
+        assert shop.see(one).state == S.UNCERTAIN
+        desk.settle(one, shop.see(one).version, "cli:ana", arrived=says)
+    assert (shop.see(arrived).state, shop.attempts(arrived)) == (S.SENT, ["sent"])
+    assert (shop.see(lost).state, shop.attempts(lost)) == (S.FAILED, ["failed"])
+    with shop.database.read() as connection:
+        journey = connection.execute(sa.select(touchpoints.c.customer_id, touchpoints.c.kind)).all()
+    assert [tuple(row) for row in journey] == [(shop.see(arrived).customer_id, "outreach_sent")]
+    with pytest.raises(AlreadyDecided):
+        desk.settle(lost, shop.see(lost).version, "cli:ana", arrived=True)
+
+
+@contextmanager
+def lost_commits(database: Database) -> Iterator[None]:
+    """Let each writing transaction commit and then fail, as where the answer to the commit is lost on the way."""
+    honest = database.write
+
+    @contextmanager
+    def write() -> Iterator[Connection]:
+        with honest() as connection:
+            yield connection
+        raise ConnectionResetError("the answer to the commit was lost")
+
+    database.write = write  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        database.write = honest  # type: ignore[method-assign]
+
+
+def test_what_was_claimed_by_a_commit_whose_answer_was_lost_is_sent_once(shop: Shop) -> None:
+    one = shop.approve("c1")
+    (said,) = talk(shop, "Here.")
+    with lost_commits(shop.database):
+        with pytest.raises(ConnectionResetError):
+            shop.deliverer.drain()
+        with pytest.raises(ConnectionResetError):
+            shop.deliverer.send_utterance(said)
+    assert (shop.see(one).state, shop.sent_keys()) == (S.SENDING, [])
+    assert shop.deliverer.recover() == 0
+    shop.deliverer.drain()
+    assert shop.see(one).state == S.SENT
+    assert sorted(shop.sent_keys()) == [f"outreach:{one}:2", f"utterance:{said}:2"]

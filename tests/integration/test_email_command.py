@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bot.cli import run
+from tests.unit.test_mail_signing import rsa
 
 
 @pytest.fixture
@@ -28,6 +29,22 @@ def test_it_shows_headers_and_words_and_sends_nothing(
     assert "List-Unsubscribe-Post: List-Unsubscribe=One-Click" in shown
     assert "how a check-in from Tee & Tassen looks" in shown
     assert not (tmp_path / "outbox").exists()
+
+
+def test_it_shows_the_signature_that_the_mail_will_carry(
+    config: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["email", "test", "ana@example.org", "--config", config]) == 0
+    assert "DKIM-Signature" not in capsys.readouterr().out
+    file = Path(config)
+    file.write_text(file.read_text().replace("outbox: outbox", "outbox: outbox, dkim_selector: care1"))
+    monkeypatch.setenv("AFTERCARE_DKIM_KEY", rsa())
+    assert run(["email", "test", "ana@example.org", "--config", config]) == 0
+    assert capsys.readouterr().out.startswith(
+        "DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=shop.example; s=care1; "
+    )
+    assert run(["email", "test", "ana@example.org", "--json", "--config", config]) == 0
+    assert " list-unsubscribe : " in json.loads(capsys.readouterr().out)["headers"]["DKIM-Signature"]
 
 
 def test_it_sends_when_asked_to(config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,10 +20,15 @@ from bot.services.privacy import Privacy
 from bot.store import audit, consent, events
 from bot.store import tables as t
 from bot.store.database import Connection, Database, open_database
+from bot.store.mails import MailSource, record
 from bot.store.tables import metadata
 from tests.conftest import NOW
 
 CANARY = "Kanarienvogel-Zoë"
+NOTHING = dict.fromkeys(
+    ("locale", "timezone", "country", "region", "city", "slack_user_id", "slack_team_id", "attributes", "fingerprint"),
+    "x",
+)
 EMAIL = "Zoe.Canary@example.org"
 SLACK = "U0CANARY1"
 # Words of ours, numbers of ours and names of models: nothing in them comes from or speaks of a customer.
@@ -32,10 +37,11 @@ CLOSED_WORDS = {
     "template", "locale", "local_date", "arm", "experiment", "salt", "moment", "stage", "model", "purpose", "entity",
     "intent", "origin", "action", "actor", "refusal", "refusals.reason",
     "decided_by", "claimed_by", "sending_by", "owner",  # agents and processes
+    "mails.key", "mails.effect",  # a digest, and one of a few words
 }  # fmt: skip
 OF_NOBODY = {
     "model_versions", "articles", "article_versions", "runs", "controls", "audit", "products", "suppressions",
-    "alembic_version", "slack_posts",
+    "alembic_version", "slack_posts", "buckets", "mailboxes",
 }  # fmt: skip
 
 
@@ -49,6 +55,8 @@ def values_for(table: sa.Table, links: dict[str, int], **given: Any) -> dict[str
             values[column.name] = given[column.name]
         elif column.foreign_keys:
             values[column.name] = links.get(column.name)
+        elif isinstance(column.type, sa.LargeBinary):
+            values[column.name] = f"From: <{EMAIL.upper()}>\r\n\r\n{CANARY}".encode()
         elif isinstance(column.type, sa.JSON):
             values[column.name] = {"deep": [{"er": CANARY}]}
         elif isinstance(column.type, sa.Text):
@@ -94,6 +102,7 @@ def fill(connection: Connection, state: OutreachState = OutreachState.APPROVED) 
     )
     put(connection, t.deliveries, {"outreach_id": links["outreach_id"]}, state="sent", key="outreach:1:1")
     put(connection, t.deliveries, {"utterance_id": utterance}, state="sent", key="utterance:1:1")
+    put(connection, t.mails, links, state="done", source="imap", key="digest-1")
     put(connection, t.handoffs, links, state="open")
     put(connection, t.outcomes, links)
     put(connection, t.consents, links)
@@ -112,7 +121,8 @@ def found(database: Database, *needles: str) -> set[str]:
         for table in metadata.sorted_tables:
             for row in connection.execute(sa.select(table)):
                 for name, value in row._mapping.items():
-                    told = json.dumps(value, ensure_ascii=False, default=str).casefold()
+                    plain = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+                    told = json.dumps(plain, ensure_ascii=False, default=str).casefold()
                     if any(needle.casefold() in told for needle in needles):
                         places.add(f"{table.name}.{name}")
     return places
@@ -168,6 +178,35 @@ def test_nothing_is_erased_while_a_message_is_being_handed_over(sqlite_database:
     with pytest.raises(Refused, match="handed over"):
         Privacy(sqlite_database, clock).erase(EMAIL, "cli:ann")
     assert found(sqlite_database, CANARY) == before
+
+
+def test_mails_that_only_name_a_customer_are_erased_and_do_not_come_back(
+    database: Database, clock: ManualClock, privacy: Privacy
+) -> None:
+    with database.write() as connection:
+        fill(connection)
+        raw = f"From: <{EMAIL}>\r\nMessage-ID: <m@x>\r\n\r\n{CANARY}".encode()
+        common = {"source": MailSource.IMAP, "raw": raw, "octets": len(raw), "now": NOW}
+        for key, error in (("unread", None), ("quarantined", "it cannot be read")):
+            assert record(connection, **common, key=key, error=error) is not None
+        other = {**common, "raw": b"From: <other@example.org>\r\n\r\nhello"}
+        assert record(connection, **other, key="other") is not None
+        # Somebody who only wrote from the customer's address, and the customer in another customer's conversation.
+        begun = put(connection, t.conversations, {}, state="bot", thread="<m@x>", channel="email")
+        another = put(
+            connection, t.customers, {}, source="files", email="b@x.example", external_id="b", name="B", **NOTHING
+        )
+        theirs = put(connection, t.conversations, {"customer_id": another}, state="bot", thread="<t>", channel="email")
+        for number, conversation in enumerate((begun, theirs)):
+            given = {"direction": "in", "author": "customer", "author_id": EMAIL.upper(), "source": "email"}
+            put(connection, t.utterances, {"conversation_id": conversation}, external_id=f"n{number}", **given)
+    privacy.erase(EMAIL, "cli:ann")
+    assert found(database, CANARY, EMAIL) == set()
+    with database.write() as connection:
+        assert record(connection, **common, key="unread") is None
+        states = connection.execute(sa.select(t.mails.c.state).where(t.mails.c.key.in_(["unread", "quarantined"])))
+        assert states.scalars().all() == ["done", "done"]
+        assert connection.execute(sa.select(t.mails.c.raw).where(t.mails.c.key == "other")).scalar_one() is not None
 
 
 def test_two_customers_of_one_shop_do_not_share_a_fate(

@@ -11,7 +11,7 @@ import pytest
 
 from bot.channels.base import DeadAddressError
 from bot.channels.email import Identity, Server, SmtpEmailChannel
-from bot.channels.email import smtp as smtp_module
+from bot.channels.email import session as session_module
 from bot.clock import ManualClock
 from bot.errors import ConfigurationError, PermanentChannelError, TransientChannelError, UncertainChannelError
 from bot.tokens import Signer
@@ -115,7 +115,7 @@ def test_a_silent_server_ends_as_uncertain(
     sink: MailSink, channel: SmtpEmailChannel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sink.hold = threading.Event()
-    monkeypatch.setattr(smtp_module, "REPLY_SECONDS", 0.2)
+    monkeypatch.setattr(session_module, "REPLY_SECONDS", 0.2)
     with pytest.raises(UncertainChannelError):
         channel.send(MESSAGE)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-DEADLINE = 30.0
+DEADLINE = 90.0
 MAIN = "from bot.cli import main; main()"
 
 

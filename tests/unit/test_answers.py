@@ -36,6 +36,8 @@ def answerer() -> Answerer:
         ("stop!!", "opt_out"),
         ("Please unsubscribe me from this", "opt_out"),
         ("Bitte keine Mails mehr", "opt_out"),
+        ("Proszę nie pisać więcej.", "opt_out"),
+        ("配信停止してください", "opt_out"),
         ("I don’t want to receive these messages", "opt_out"),
         ("Can I talk to a human?", "human"),
         ("Ich möchte mit einem Menschen sprechen", "human"),

@@ -190,3 +190,23 @@ def test_a_mail_loads_nothing_from_the_network() -> None:
 def test_the_frame_is_well_formed() -> None:
     source = (SHIPPED / "_frame" / "email.mjml").read_text()
     ElementTree.fromstring(re.sub(r"\{%.*?%\}|\{\{.*?\}\}", "", source))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ quote" + "|e" * 300 + " }}",
+        "{{ quote" + "|upper" * 10_000 + " }}",
+        "{% if quote %}" * 150 + "x" + "{% endif %}" * 150,
+        "{% if quote %}" * 2_000 + "x" + "{% endif %}" * 2_000,
+        "{{ " + "not " * 12_000 + "quote }}",
+        "{{ " + "(" * 12_000 + "quote" + ")" * 12_000 + " }}",
+        "{{ " + "9" * 60_000 + " }}",
+    ],
+    ids=["escapes", "filters", "deep conditions", "deeper conditions", "nots", "brackets", "a number"],
+)
+def test_a_template_that_is_too_deep_is_refused_by_name(source: str, tmp_path: Path) -> None:
+    (tmp_path / "answer").mkdir()
+    (tmp_path / "answer" / "slack.md").write_text(source)
+    with pytest.raises(TemplateError, match=r"slack\.md"):
+        Catalogue.load(tmp_path)

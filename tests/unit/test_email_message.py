@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bot.channels.base import DeadAddressError, Message
 from bot.channels.email.addresses import one_address
-from bot.channels.email.message import POLICY, Identity, compose, message_id
+from bot.channels.email.message import POLICY, Identity, compose, message_id, octets
 from bot.clock import ManualClock
 from bot.errors import PermanentChannelError
 from bot.tokens import Purpose, Signer
@@ -179,3 +179,11 @@ def test_a_header_of_ours_that_is_not_sound_is_refused_whoever_wrote_it(value: s
     with pytest.raises(PermanentChannelError, match="Feedback-ID"):
         mail["Feedback-ID"] = value
     assert not mail.keys()
+
+
+@pytest.mark.parametrize("html", [None, "<p>Grüße</p>\n.\n..\nFrom here = on \r\nand \t \n\n"])
+@pytest.mark.parametrize("text", ["Hello", "Grüße,\n.\nFrom us = \n\n-- \nx" + "y" * 200, " \n\t\n\n.", "日本語" * 60])
+def test_a_mail_is_written_as_the_standard_library_would(text: str, html: str | None) -> None:
+    mail = compose(replace(MESSAGE, text=text, plain=text, html=html), IDENTITY, NOW)
+    assert octets(mail) == mail.as_bytes(policy=POLICY)
+    assert max(len(line) for line in octets(mail).split(b"\r\n")) <= 998

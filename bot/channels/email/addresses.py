@@ -7,6 +7,7 @@ are how a second recipient hides. Whether an address is alive is not known here.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from bot.channels.base import DeadAddressError
 
@@ -16,6 +17,8 @@ _LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^
 _LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\Z")
 
 
+# The sender's own addresses are asked for with every mail.
+@lru_cache(maxsize=256)
 def one_address(text: str) -> str:
     """Return the one plain address in `text`, its domain in ASCII.
 

@@ -8,21 +8,26 @@ Headers follow RFC 5322, RFC 2369 and RFC 8058 (unsubscribe), RFC 2919 (List-Id)
 
 from __future__ import annotations
 
+import binascii
 import hashlib
 import hmac
 import re
+import secrets
 from dataclasses import dataclass
 from datetime import datetime
 from email.header import Header
-from email.message import EmailMessage
+from email.message import EmailMessage, MIMEPart
 from email.policy import EmailPolicy
 from email.utils import format_datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bot.channels.base import DeadAddressError, Message
 from bot.channels.email.addresses import domain_of, one_address, with_detail
 from bot.errors import ConfigurationError, PermanentChannelError
 from bot.tokens import Purpose, Signer
+
+if TYPE_CHECKING:
+    from bot.channels.email.signing import DkimSigner
 
 # The whole References header stays far under RFC 5322's 998 octets a line.
 MAX_REFERENCES = 10
@@ -35,31 +40,32 @@ _NO_TOKEN = re.compile(r"[^A-Za-z0-9_-]+")
 # a line break only where a space and more text follow it (folding). The name's octets are counted generously.
 _ON_THE_WIRE = re.compile(r"[ -~]{0,950}(?:\r\n [ -~]{1,950})*\Z")
 _PLAIN_TEXT = re.compile(r"[ -~]{0,200}\Z")
-# We write these on the wire ourselves. The standard library would decode an encoded word that stands in a subject
-# or a name (`=?utf-8?q?=0A?=` becomes a line break), and folds in the middle of long identifiers.
-_OURS = frozenset({
-    "from", "to", "subject", "reply-to", "message-id", "in-reply-to", "references", "list-unsubscribe", "list-id",
-    "feedback-id", "x-aftercare-key",
-})  # fmt: skip
 
 
 class _Policy(EmailPolicy):
-    """SMTP's policy, except that the headers above are kept as they were written, once they were found sound."""
+    """SMTP's policy, except that every header is kept as we wrote it, once it was found sound.
+
+    The standard library would decode an encoded word that stands in a subject or a name (`=?utf-8?q?=0A?=` becomes a
+    line break), folds in the middle of long identifiers, and spends most of the time of a mail on parsing what we
+    have just written.
+    """
+
+    def header_max_count(self, name: str) -> int:
+        return 1
 
     def header_store_parse(self, name: str, value: Any) -> tuple[str, Any]:
-        if name.lower() not in _OURS:
-            return super().header_store_parse(name, value)
         if not _ON_THE_WIRE.match(value):  # whatever a field slipped past, it ends here
             raise PermanentChannelError(f"the header {name} would not be sound; nothing was sent")
         return name, value
 
+    def header_fetch_parse(self, name: str, value: Any) -> Any:
+        return value
+
     def fold(self, name: str, value: str) -> str:
-        return f"{name}: {value}\r\n" if name.lower() in _OURS else str(super().fold(name, value))
+        return f"{name}: {value}\r\n"
 
     def fold_binary(self, name: str, value: str) -> bytes:
-        if name.lower() in _OURS:
-            return self.fold(name, value).encode("ascii")
-        return bytes(super().fold_binary(name, value))
+        return self.fold(name, value).encode("ascii")
 
 
 POLICY = _Policy(linesep="\r\n", raise_on_defect=False)
@@ -75,6 +81,8 @@ class Identity:
         The address in From; `name` stands beside it.
     reply_to : str
         The address that gets `+TOKEN`; the sender where empty.
+    dkim : DkimSigner or None
+        Signs whole mails; None where the relay does, or nobody.
     """
 
     sender: str
@@ -82,6 +90,7 @@ class Identity:
     signer: Signer
     secret: str
     reply_to: str = ""
+    dkim: DkimSigner | None = None
 
     def __post_init__(self) -> None:
         """Refuse a sender that no mail can come from, lest the customer's address be blamed for it."""
@@ -128,7 +137,7 @@ def compose(message: Message, identity: Identity, now: datetime) -> EmailMessage
     mail["Date"] = format_datetime(now)
     mail["Message-ID"] = message_id(identity, message.key)
     token = identity.signer.sign(Purpose.REPLY, key["subject"].replace(":", ".").lower())
-    reply_to = with_detail(one_address(identity.reply_to or identity.sender), token)
+    reply_to = _reply_address(identity, token)
     mail["Reply-To"] = _mailbox(identity.name, reply_to)
     _thread(mail, message)
     if message.proactive:
@@ -137,10 +146,61 @@ def compose(message: Message, identity: Identity, now: datetime) -> EmailMessage
         mail["Auto-Submitted"] = "auto-generated" if message.proactive else "auto-replied"
         mail["X-Auto-Response-Suppress"] = "All"
     mail["X-Aftercare-Key"] = message.key
-    mail.set_content(_plain(message), cte="quoted-printable")
-    if message.html:
-        mail.add_alternative(_sound(message.html), subtype="html", cte="quoted-printable")
+    mail["MIME-Version"] = "1.0"
+    if not message.html:
+        _fill(mail, "plain", _plain(message))
+        return mail
+    # No part can hold this boundary: in quoted-printable "=" is followed by two digits or the end of the line.
+    mail["Content-Type"] = f'multipart/alternative;\r\n boundary="=_{secrets.token_hex(16)}"'
+    for subtype, text in (("plain", _plain(message)), ("html", _sound(message.html))):
+        part = EmailMessage(policy=POLICY)
+        _fill(part, subtype, text)
+        mail.attach(part)
     return mail
+
+
+def _reply_address(identity: Identity, token: str) -> str:
+    """Return the reply address with its token; without one where the name before the @ would grow too long.
+
+    RFC 5321 allows it 64 octets, of which a token takes about fifty; replies are then found by their References.
+    """
+    plain = one_address(identity.reply_to or identity.sender)
+    try:
+        return one_address(with_detail(plain, token))
+    except DeadAddressError:
+        return plain
+
+
+def wire(mail: EmailMessage, identity: Identity) -> bytes:
+    """Write the mail as it leaves: CRLF line ends, signed where we sign. Nothing may be changed in it afterwards."""
+    content = octets(mail)
+    return content if identity.dkim is None else identity.dkim.sign(content)
+
+
+def headers_on_the_wire(mail: EmailMessage, identity: Identity) -> list[tuple[str, str]]:
+    """Return the headers as they leave, to be shown: unfolded, the signature first where we sign."""
+    ours = [(name, str(value)) for name, value in mail.items()]
+    if identity.dkim is None:
+        return ours
+    name, _, value = identity.dkim.header(octets(mail)).decode("ascii").partition(":")
+    return [(name, " ".join(value.split())), *ours]
+
+
+def octets(mail: EmailMessage) -> bytes:
+    """Write a mail of ours as the standard library's generator would, in a fifth of its time.
+
+    Its headers are on the wire's form already, and its parts are quoted-printable (a test compares the two).
+    """
+    return _lines(mail).encode("ascii")
+
+
+def _lines(part: MIMEPart) -> str:
+    head = "".join(f"{name}: {value}\r\n" for name, value in part.raw_items())
+    if not part.is_multipart():
+        return f"{head}\r\n" + str(part.get_payload()).replace("\n", "\r\n")
+    boundary = part.get_boundary()
+    inner = "".join(f"--{boundary}\r\n{_lines(one)}\r\n" for one in part.iter_parts())
+    return f"{head}\r\n{inner}--{boundary}--\r\n"
 
 
 def flat(text: str) -> str:
@@ -172,6 +232,14 @@ def _list(mail: EmailMessage, message: Message, identity: Identity, reply_to: st
     # Google's format: identifiers from the narrow to the wide, the sender last.
     campaign, locale = _token(message.campaign, "check-in"), _token(message.locale[:2], "en")
     mail["Feedback-ID"] = f"{campaign}:{locale}:aftercare:{identity.domain}"
+
+
+def _fill(part: EmailMessage, subtype: str, text: str) -> None:
+    """Put text into a part, as quoted-printable whatever it holds: lines stay short, and no relay needs to alter it."""
+    part["Content-Type"] = f'text/{subtype}; charset="utf-8"'
+    part["Content-Transfer-Encoding"] = "quoted-printable"
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").encode()
+    part.set_payload(binascii.b2a_qp(lines, istext=True).decode("ascii"))
 
 
 def _plain(message: Message) -> str:

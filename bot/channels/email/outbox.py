@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from bot.channels.base import Evidence, Knowledge, Message
-from bot.channels.email.message import POLICY, Identity, compose, message_id
+from bot.channels.email.message import Identity, compose, message_id, wire
 from bot.clock import Clock
 from bot.errors import TransientChannelError
 
@@ -28,7 +28,7 @@ class OutboxEmailChannel:
 
     def send(self, message: Message) -> Evidence:
         """Write the mail; evidence is its Message-ID and file name."""
-        content = compose(message, self._identity, self._clock.now()).as_bytes(policy=POLICY)
+        content = wire(compose(message, self._identity, self._clock.now()), self._identity)
         target = self._file(message.key)
         unfinished = target.with_suffix(f".{os.getpid()}.part")
         try:

@@ -24,6 +24,7 @@ _DIRECTION = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)])
 _ATOM = re.compile(r"&(?:amp|lt|gt);|<[^<>\n]*>|.", re.DOTALL)
 _URL = re.compile(r"https?://[^\s<>|]+[^\s<>|.,;:!?)\]]")
 _MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("strikethrough")
+_MARKDOWN.render("x")  # compiles its rules, which two threads must not do at the same time
 
 
 def width(text: str) -> int:
