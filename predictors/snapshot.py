@@ -26,7 +26,7 @@ VERSIONED: Schema = {"recorded_at": INSTANT, "superseded_at": INSTANT}
 CUSTOMERS: Schema = {"customer_id": pl.Int64, "country": pl.String, "region": pl.String, **VERSIONED}
 PRODUCTS: Schema = {
     "product_id": pl.Int64, "category": pl.String, "price": pl.Float64, "weight_g": pl.Float64,
-    "volume_cm3": pl.Float64, "photos": pl.Float64, "description_length": pl.Float64, **VERSIONED,
+    "volume_cm3": pl.Float64, "photos": pl.Float64, "description_length": pl.Float64, "lot": pl.String, **VERSIONED,
 }  # fmt: skip
 # The status of an order changes later and is therefore not here, and never a feature.
 ORDERS: Schema = {
@@ -36,7 +36,7 @@ ORDERS: Schema = {
 ORDER_LINES: Schema = {
     "order_id": pl.Int64, "line_no": pl.Int64, "product_id": pl.Int64, "seller_id": pl.String,
     "quantity": pl.Float64, "unit_price": pl.Float64, "shipping_price": pl.Float64,
-    "ship_by": INSTANT, "seller_region": pl.String, **VERSIONED,
+    "ship_by": INSTANT, "seller_region": pl.String, "lot": pl.String, **VERSIONED,
 }  # fmt: skip
 TOUCHPOINTS: Schema = {
     "touchpoint_id": pl.Int64, "customer_id": pl.Int64, "order_id": pl.Int64, "kind": pl.String,

@@ -40,9 +40,9 @@ _INSTANTS: Mapping[str, tuple[str, ...]] = {
 }
 _ATTRIBUTES: Mapping[str, Mapping[str, pl.DataType | type[pl.DataType]]] = {
     "customers": {},
-    "products": {"volume_cm3": pl.Float64, "photos": pl.Float64, "description_length": pl.Float64},
+    "products": {"volume_cm3": pl.Float64, "photos": pl.Float64, "description_length": pl.Float64, "lot": pl.String},
     "orders": {},
-    "order_lines": {"ship_by": INSTANT, "seller_region": pl.String},
+    "order_lines": {"ship_by": INSTANT, "seller_region": pl.String, "lot": pl.String},
     "touchpoints": {"payment_type": pl.String, "installments": pl.Float64},
 }
 _KEY = {"customers": "customer_id", "products": "product_id", "orders": "order_id", "touchpoints": "touchpoint_id"}
