@@ -10,7 +10,7 @@ import pytest
 from bot import wiring
 from bot.lazy import OnFirstUse
 
-HEAVY = {"sklearn", "polars", "scipy", "onnxruntime", "slack_bolt"}
+HEAVY = {"sklearn", "polars", "scipy", "onnxruntime", "slack_bolt", "matplotlib"}
 
 
 @pytest.mark.parametrize("module", ["reviewing", "importing", "privacy", "database", "reporting"])
