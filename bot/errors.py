@@ -75,8 +75,8 @@ class StoreError(AftercareError):
     """The database could not be used; the message says what to do next."""
 
 
-class ModelError(AftercareError):
-    """A model file is missing, altered or unfit for this data."""
+class ModelError(Refused):
+    """A model file is missing, altered or unfit for this data, and is not used."""
 
 
 class ChannelError(AftercareError):

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from bot.services.parts import Parts
     from bot.services.planning import Planner
     from bot.services.previewing import previewing
+    from bot.services.promoting import Promoter
     from bot.services.retraining import Trainer
     from bot.services.scoring import Scorer
 else:
@@ -74,6 +75,7 @@ else:
     Parts = OnFirstUse("bot.services.parts", "Parts")
     Planner = OnFirstUse("bot.services.planning", "Planner")
     previewing = OnFirstUse("bot.services.previewing", "previewing")
+    Promoter = OnFirstUse("bot.services.promoting", "Promoter")
     Trainer = OnFirstUse("bot.services.retraining", "Trainer")
     Scorer = OnFirstUse("bot.services.scoring", "Scorer")
 
@@ -177,6 +179,11 @@ class App:
     def trainer(self) -> Trainer:
         """Trains challengers and decides which model scores."""
         return Trainer(self.database, self.clock, self.settings)
+
+    @cached_property
+    def promoter(self) -> Promoter:
+        """Lets people decide which model scores."""
+        return Promoter(self.database, self.clock, self.settings)
 
     @cached_property
     def evaluator(self) -> Evaluator:

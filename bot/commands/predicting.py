@@ -7,13 +7,23 @@ from typing import Any
 
 import click
 
-from bot.commands.base import application, config_option, instant_argument, json_option, print_json, print_table
+from bot.commands.base import (
+    application,
+    cli_actor,
+    config_option,
+    instant_argument,
+    json_option,
+    print_json,
+    print_table,
+)
 from bot.errors import GateRefused, UsageError
 from bot.services.retraining import refused
 
 KIND = click.Choice(["issue", "churn", "uplift"])
 MOMENT = click.Choice(["placed", "due"])
 horizon_option = click.option("--horizon-days", type=click.IntRange(min=1), help="Days after the moment that count.")
+
+reason_option = click.option("--reason", default="by hand", show_default=True, help="Why; the audit log keeps it.")
 
 
 @click.command("train")
@@ -197,11 +207,12 @@ def show_model(name: str, as_json: bool) -> None:
 
 @models_command.command("promote")
 @click.argument("name")
+@reason_option
 @config_option
-def promote_model(name: str) -> None:
+def promote_model(name: str, reason: str) -> None:
     """Let a model score from now on, whatever the gate said."""
     with application() as app:
-        chosen = app.trainer.promote(name)
+        chosen = app.promoter.promote(name, actor=cli_actor(), reason=reason)
     click.echo(f"{chosen.name} scores from now on.")
 
 
@@ -209,16 +220,18 @@ def promote_model(name: str) -> None:
 @click.option("--kind", type=KIND, required=True)
 @click.option("--moment", type=MOMENT, help="For issue; default: due.")
 @horizon_option
+@reason_option
 @config_option
-def rollback_model(kind: str, moment: str | None, horizon_days: int | None) -> None:
-    """Go back to the model that scored before."""
+def rollback_model(kind: str, moment: str | None, horizon_days: int | None, reason: str) -> None:
+    """Go back to the model that scored before; again, to the one before that."""
     if kind != "issue" and moment:
         raise UsageError(f"{kind} has no moments; leave --moment out")
     with application() as app:
         settings = app.settings.predictors
         horizon = horizon_days or (settings.churn if kind == "churn" else settings.issue).horizon_days
-        chosen = app.trainer.rollback(kind, (moment or "due") if kind == "issue" else "now", horizon)
-    click.echo(f"{chosen.name} scores again.")
+        at = (moment or "due") if kind == "issue" else "now"
+        chosen, undone = app.promoter.rollback(kind, at, horizon, actor=cli_actor(), reason=reason)
+    click.echo(f"{chosen.name} scores again, instead of {undone.model}.")
 
 
 def _model_line(one: Any) -> dict[str, Any]:

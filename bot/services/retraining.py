@@ -1,4 +1,7 @@
-"""Retraining: a challenger from what was recorded by an instant, promoted only past the gate; promote and roll back by hand."""
+"""Retraining: a challenger from what was recorded by an instant, promoted only past the gate.
+
+What somebody decides by hand is in `bot.services.promoting`.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,12 @@ import structlog
 
 from bot.clock import Clock
 from bot.config import Settings
-from bot.errors import ModelError, NotFound, Refused, UsageError
+from bot.errors import ModelError, NotFound, UsageError
 from bot.services.experience import observed_outcomes
-from bot.services.predicting import check_kind, open_champion, open_model, predictor_errors, read_snapshot
-from bot.store import models
+from bot.services.predicting import check_kind, open_champion, predictor_errors, read_snapshot
+from bot.store import models, promotions
 from bot.store.database import Database
-from bot.store.enums import ModelStatus
+from bot.store.enums import ModelStatus, PromotionWay
 from predictors.churn_training import train_churn
 from predictors.evaluation import Verdict
 from predictors.gain import train_uplift
@@ -116,26 +119,6 @@ class Trainer:
         horizon = horizon_days or self._settings.predictors.issue.horizon_days
         moments = [Moment(moment)] if moment else [Moment.PLACED, Moment.DUE]
         return [self._train_one(snapshot, kind, one, horizon) for one in moments]
-
-    def promote(self, name: str) -> models.ModelVersion:
-        """Let a named model score from now on, after its file was checked."""
-        with self._database.read() as connection:
-            chosen = models.model_named(connection, name)
-        if chosen is None:
-            raise NotFound(f"there is no model {name}; `aftercare models list` shows them")
-        open_model(self._settings, chosen)
-        with self._database.write() as connection:
-            models.make_champion(connection, chosen.id)
-        log.info("model_promoted", model=name)
-        return chosen
-
-    def rollback(self, kind: str, moment: str, horizon_days: int) -> models.ModelVersion:
-        """Go back to the champion before this one."""
-        with self._database.read() as connection:
-            previous = models.previous_champion(connection, kind, moment, horizon_days)
-        if previous is None:
-            raise Refused(f"there is no earlier model of {kind} {moment} {horizon_days} to go back to")
-        return self.promote(previous.name)
 
     def list_models(self) -> list[models.ModelVersion]:
         """Return all models, the newest of each kind first."""
@@ -240,8 +223,18 @@ class Trainer:
         )
         with self._database.write() as connection:
             stored = models.add_model(connection, row)
+            seen = promotions.top_promotion(connection, stored.series)
             if verdict.passed:
-                models.make_champion(connection, stored.id)
+                promotions.promote(
+                    connection,
+                    stored,
+                    seen=seen,
+                    below=seen.number if seen else None,
+                    way=PromotionWay.GATE if seen else PromotionWay.FIRST,
+                    actor="system",
+                    reason=verdict.reason,
+                    now=row.created_at,
+                )
         return stored
 
 

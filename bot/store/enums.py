@@ -27,6 +27,13 @@ class ModelStatus(StrEnum):
     RETIRED = "retired"  # was champion; can be rolled back to
 
 
+class PromotionWay(StrEnum):
+    FIRST = "first"  # nobody scored before it
+    GATE = "gate"  # it passed the gate
+    HAND = "hand"  # somebody promoted it
+    ROLLBACK = "rollback"  # somebody went back to it
+
+
 class PlanDecision(StrEnum):
     SUGGEST = "suggest"  # an outreach was proposed
     DEFER = "defer"  # allowed later, at `until`

@@ -1,11 +1,14 @@
-"""Model versions: who is champion, and the sha256 that its file must have."""
+"""Model versions: which there are, who scores, and the sha256 that its file must have.
+
+How one becomes champion is in `bot.store.promotions`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -15,17 +18,25 @@ from bot.store.tables import metadata
 
 __all__ = [
     "ModelVersion",
+    "Series",
     "add_model",
     "champion",
     "horizons",
     "list_models",
-    "make_champion",
     "model_named",
     "next_version",
-    "previous_champion",
+    "of_series",
 ]
 
 _models = metadata.tables["model_versions"]
+
+
+class Series(NamedTuple):
+    """Models that may take each other's place: of one kind, moment and horizon."""
+
+    kind: str
+    moment: str
+    horizon_days: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +58,17 @@ class ModelVersion:
     manifest: Mapping[str, Any]
     status: ModelStatus
 
+    @property
+    def series(self) -> Series:
+        """The models whose place it may take."""
+        return Series(self.kind, self.moment, self.horizon_days)
+
 
 def next_version(connection: Connection, kind: str, moment: str, horizon_days: int) -> int:
     """Return the number that the next model of this kind, moment and horizon gets."""
-    latest = connection.scalar(sa.select(sa.func.max(_models.c.version)).where(*_same(kind, moment, horizon_days)))
+    latest = connection.scalar(
+        sa.select(sa.func.max(_models.c.version)).where(*of_series(Series(kind, moment, horizon_days)))
+    )
     return int(latest or 0) + 1
 
 
@@ -64,7 +82,9 @@ def add_model(connection: Connection, model: ModelVersion) -> ModelVersion:
 
 def champion(connection: Connection, kind: str, moment: str, horizon_days: int) -> ModelVersion | None:
     """Return the model that scores, None where none was promoted yet."""
-    query = sa.select(_models).where(*_same(kind, moment, horizon_days), _models.c.status == ModelStatus.CHAMPION.value)
+    query = sa.select(_models).where(
+        *of_series(Series(kind, moment, horizon_days)), _models.c.status == ModelStatus.CHAMPION.value
+    )
     row = connection.execute(query).one_or_none()
     return _version(row) if row else None
 
@@ -75,24 +95,6 @@ def horizons(connection: Connection, kind: str, moment: str) -> list[int]:
         _models.c.kind == kind, _models.c.moment == moment, _models.c.status == ModelStatus.CHAMPION.value
     )
     return sorted(int(days) for days in connection.scalars(query))
-
-
-def previous_champion(connection: Connection, kind: str, moment: str, horizon_days: int) -> ModelVersion | None:
-    """Return the newest retired model older than the champion: what a rollback goes back to."""
-    present = champion(connection, kind, moment, horizon_days)
-    query = sa.select(_models).where(*_same(kind, moment, horizon_days), _models.c.status == ModelStatus.RETIRED.value)
-    if present:
-        query = query.where(_models.c.version < present.version)
-    row = connection.execute(query.order_by(_models.c.version.desc()).limit(1)).one_or_none()
-    return _version(row) if row else None
-
-
-def make_champion(connection: Connection, model_id: int) -> None:
-    """Let a model score from now on; the one before is retired (in one writing transaction)."""
-    row = connection.execute(sa.select(_models).where(_models.c.id == model_id)).one()
-    old = (*_same(row.kind, row.moment, row.horizon_days), _models.c.status == ModelStatus.CHAMPION.value)
-    connection.execute(sa.update(_models).where(*old).values(status=ModelStatus.RETIRED.value))
-    connection.execute(sa.update(_models).where(_models.c.id == model_id).values(status=ModelStatus.CHAMPION.value))
 
 
 def model_named(connection: Connection, name: str) -> ModelVersion | None:
@@ -107,8 +109,9 @@ def list_models(connection: Connection) -> list[ModelVersion]:
     return [_version(row) for row in connection.execute(sa.select(_models).order_by(*order))]
 
 
-def _same(kind: str, moment: str, horizon_days: int) -> tuple[sa.ColumnElement[bool], ...]:
-    return (_models.c.kind == kind, _models.c.moment == moment, _models.c.horizon_days == horizon_days)
+def of_series(series: Series) -> tuple[sa.ColumnElement[bool], ...]:
+    """Return the conditions that choose the models of a series."""
+    return tuple(_models.c[name] == value for name, value in zip(Series._fields, series, strict=True))
 
 
 def _version(row: Any) -> ModelVersion:

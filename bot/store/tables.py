@@ -21,6 +21,7 @@ from bot.store.enums import (
     ModelStatus,
     PlanDecision,
     PredictionKind,
+    PromotionWay,
     RunState,
 )
 
@@ -88,6 +89,15 @@ model_versions = table(
         "uq_model_versions_champion", "kind", "moment", "horizon_days", unique=True,
         sqlite_where=sa.text("status = 'champion'"), postgresql_where=sa.text("status = 'champion'"),
     ),
+)  # fmt: skip
+
+# Who became champion, why, and on top of whom: a rollback goes to the promotion `below`. Nothing is ever changed here.
+promotions = table(
+    "promotions", text("kind"), text("moment"), whole("horizon_days"), whole("number"), ref("model_version_id", "model_versions"),
+    whole("below", null=True), text("way"), text("actor"), text("reason"), instant("recorded_at"),
+    # Of two that promote at the same time on top of the same champion, one fails here.
+    sa.UniqueConstraint("kind", "moment", "horizon_days", "number"),
+    one_of("way", PromotionWay), sa.Index(None, "model_version_id"),
 )  # fmt: skip
 
 predictions = table(

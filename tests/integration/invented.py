@@ -10,6 +10,7 @@ from bot.clock import ManualClock
 from bot.config import Settings
 from bot.services.evaluating import Evaluator
 from bot.services.importing import Importer
+from bot.services.promoting import Promoter
 from bot.services.retraining import Trainer
 from bot.services.scoring import Scorer
 from bot.store.database import Database
@@ -58,6 +59,7 @@ class Shop:
         self.settings = self.settings.model_copy(update={"predictors": predictors})
         self.scorer = Scorer(database, self.clock, self.settings)
         self.trainer = Trainer(database, self.clock, self.settings)
+        self.promoter = Promoter(database, self.clock, self.settings)
         self.evaluator = Evaluator(database, self.clock, self.settings)
 
     def read_files(self) -> None:

@@ -19,9 +19,9 @@ from bot.clock import ManualClock
 from bot.config import Settings
 from bot.services.importing import Importer
 from bot.services.scoring import Scorer
-from bot.store import models
+from bot.store import models, promotions
 from bot.store.database import Database, open_database
-from bot.store.enums import ModelStatus
+from bot.store.enums import ModelStatus, PromotionWay
 from bot.store.tables import metadata
 from predictors.issue import LogisticModel
 from predictors.labels import LabelledBy
@@ -60,7 +60,9 @@ def promote(database: Database, folder: Path, moment: Moment) -> None:
                 status=ModelStatus.CHALLENGER,
             ),
         )  # fmt: skip
-        models.make_champion(connection, stored.id)
+        assert promotions.promote(
+            connection, stored, seen=None, below=None, way=PromotionWay.FIRST, actor="system", reason="test", now=START
+        )
 
 
 def empty(database: Database) -> None:

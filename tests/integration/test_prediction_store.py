@@ -11,21 +11,15 @@ import polars as pl
 import pytest
 import sqlalchemy as sa
 from polars.testing import assert_frame_equal
-from sqlalchemy.exc import IntegrityError
 
 from bot.clock import ManualClock
 from bot.config import Settings
-from bot.errors import Refused
 from bot.services.importing import Importer
-from bot.services.retraining import Trainer
-from bot.store import history, models
+from bot.store import history
 from bot.store.database import Database, open_database
-from bot.store.enums import ModelStatus
-from bot.store.models import ModelVersion
 from bot.store.predictions import latest_predictions, save_predictions
 from bot.store.tables import metadata
 from predictors.snapshot import FRAMES, Snapshot
-from tests.integration.invented import SCORED_FROM, Shop, write_shop
 from tests.integration.shop_rows import add_customer, add_order
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
@@ -209,77 +203,3 @@ def test_the_latest_prediction_of_each_subject_is_what_was_known_by_then(
     assert latest(NOW) == [numbers[0], numbers[3]]
     assert latest(NOW + 2 * day, ["o1"]) == [numbers[1]]
     assert latest(NOW + 3 * day) == [numbers[2], numbers[3]]
-
-
-# --- Models ------------------------------------------------------------------------------------------
-
-
-def version(number: int, **changed: Any) -> ModelVersion:
-    fields: dict[str, Any] = {
-        "id": 0, "name": f"issue-due-45-v{number}", "kind": "issue", "moment": "due", "horizon_days": 45,
-        "version": number, "stage": "logistic", "path": "x.joblib", "sha256": "ab", "trained_as_of": NOW,
-        "created_at": NOW, "metrics": {"aftercare": {"auc": {"value": 0.7}}}, "manifest": {"version": number},
-        "status": ModelStatus.CHAMPION,
-    }  # fmt: skip
-    return ModelVersion(**{**fields, **changed})
-
-
-def test_one_model_of_a_kind_moment_and_horizon_is_champion(database: Database) -> None:
-    with database.write() as connection:
-        assert models.next_version(connection, "issue", "due", 45) == 1
-        first, second = (models.add_model(connection, version(number)) for number in (1, 2))
-        other = models.add_model(connection, version(1, name="issue-due-30-v1", horizon_days=30))
-        assert first.status is ModelStatus.CHALLENGER
-        assert models.champion(connection, "issue", "due", 45) is None
-        models.make_champion(connection, first.id)
-        models.make_champion(connection, other.id)
-        models.make_champion(connection, second.id)
-    with database.read() as connection:
-        found = models.champion(connection, "issue", "due", 45)
-        assert found is not None
-        assert (found.id, found.metrics, found.manifest, found.trained_as_of) == (
-            second.id, second.metrics, {"version": 2}, NOW,
-        )  # fmt: skip
-        assert models.horizons(connection, "issue", "due") == [30, 45]
-        previous = models.previous_champion(connection, "issue", "due", 45)
-        assert previous is not None
-        assert (previous.id, previous.status) == (first.id, ModelStatus.RETIRED)
-        assert models.next_version(connection, "issue", "due", 45) == 3
-        assert [one.name for one in models.list_models(connection)] == [
-            "issue-due-30-v1", "issue-due-45-v2", "issue-due-45-v1",
-        ]  # fmt: skip
-        assert models.model_named(connection, "nothing") is None
-
-
-def test_the_database_itself_refuses_a_second_champion(database: Database) -> None:
-    with database.write() as connection:
-        first, second = (models.add_model(connection, version(number)) for number in (1, 2))
-        models.make_champion(connection, first.id)
-    table = metadata.tables["model_versions"]
-    with pytest.raises(IntegrityError), database.write() as connection:
-        connection.execute(sa.update(table).where(table.c.id == second.id).values(status="champion"))
-    with database.read() as connection:
-        found = models.champion(connection, "issue", "due", 45)
-    assert found is not None
-    assert found.id == first.id
-
-
-def test_promoting_and_rolling_back_real_models(database: Database, tmp_path: Path) -> None:
-    write_shop(tmp_path, orders=300)
-    shop = Shop(database, tmp_path)
-    shop.read_files()
-    trainer = Trainer(database, shop.clock, shop.settings)
-    with pytest.raises(Refused, match="no earlier model"):
-        trainer.rollback("issue", "due", 20)
-    first, second = (trainer.train("issue", moment="due", as_of=SCORED_FROM)[0].name for _ in range(2))
-    trainer.promote(first)
-    trainer.promote(second)
-
-    def statuses() -> dict[str, str]:
-        return {one.name: one.status.value for one in trainer.list_models()}
-
-    assert statuses() == {first: "retired", second: "champion"}
-    assert trainer.rollback("issue", "due", 20).name == first
-    assert statuses() == {first: "champion", second: "retired"}
-    with pytest.raises(Refused, match="no earlier model"):
-        trainer.rollback("issue", "due", 20)

@@ -78,19 +78,6 @@ def test_an_altered_model_file_is_refused_before_it_is_opened(shop: Shop) -> Non
         shop.scorer.score("issue", moment="due", start=SCORED_FROM, end=SCORED_TO)
 
 
-def test_an_identical_retrain_passes_the_gate_and_can_be_rolled_back(shop: Shop) -> None:
-    first = shop.trainer.train("issue", moment="due", as_of=SCORED_FROM)[0]
-    second = shop.trainer.train("issue", moment="due", as_of=SCORED_FROM)[0]
-    assert second.promoted
-    assert second.previous == first.name
-    assert shop.trainer.rollback("issue", "due", 20).name == first.name
-    champions = [one.name for one in shop.trainer.list_models() if one.status.value == "champion"]
-    assert champions == [first.name]
-    assert shop.trainer.promote(second.name).name == second.name
-    with pytest.raises(NotFound):
-        shop.trainer.promote("nothing")
-
-
 def test_scoring_again_confirms_the_same_predictions(shop: Shop) -> None:
     at = SCORED_TO
     first = shop.scorer.score("issue", as_of=at)
