@@ -18,7 +18,7 @@ import structlog
 from procrastinate import exceptions
 from procrastinate.jobs import Status
 
-from bot.store.jobs import DELIVER, SCORE, WORK
+from bot.store.jobs import DELIVER, PARTS, WORK
 from bot.store.queue_schema import QueueSchema
 
 __all__ = ["LANES", "TICKS", "Duties", "Lane", "Tick", "build_lanes", "cron_every", "queue_schema"]
@@ -57,14 +57,14 @@ class Duties:
     ----------
     deliver : callable
         Sends what is due; is given the ids of outreaches and of utterances that a job carries.
-    score : callable
-        Helps with the parts of one scoring, by its name, until none is left.
+    help : callable
+        Helps with the parts of a large task, by its name, until none is left.
     ticks, rounds : sequences of Tick
         In the lanes of the ticks and of the work.
     """
 
     deliver: Callable[[Sequence[int], Sequence[int]], object]
-    score: Callable[[str], object]
+    help: Callable[[str], object]
     ticks: Sequence[Tick]
     rounds: Sequence[Tick]
 
@@ -111,9 +111,9 @@ def build_lanes(conninfo: str, duties: Duties, *, concurrency: int) -> dict[str,
     def _deliver(outreaches: Sequence[int] = (), utterances: Sequence[int] = ()) -> None:
         _logged(DELIVER, lambda: duties.deliver(outreaches, utterances))
 
-    @work.task(name=SCORE, queue=WORK)
-    def _score(run: str) -> None:
-        _logged(SCORE, lambda: duties.score(run))
+    @work.task(name=PARTS, queue=WORK)
+    def _parts(run: str) -> None:
+        _logged(PARTS, lambda: duties.help(run))
 
     for tick in duties.ticks:
         _register(ticks, TICKS, tick)

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from bot.services.insight import Insight
     from bot.services.knowledge import KnowledgeDesk
     from bot.services.labelling import Labeller
+    from bot.services.large_shop import LargeShop, tasks_of
     from bot.services.mailroom import Mailroom
     from bot.services.parts import Parts
     from bot.services.planning import Planner
@@ -72,6 +73,8 @@ else:
     Insight = OnFirstUse("bot.services.insight", "Insight")
     KnowledgeDesk = OnFirstUse("bot.services.knowledge", "KnowledgeDesk")
     Labeller = OnFirstUse("bot.services.labelling", "Labeller")
+    LargeShop = OnFirstUse("bot.services.large_shop", "LargeShop")
+    tasks_of = OnFirstUse("bot.services.large_shop", "tasks_of")
     Parts = OnFirstUse("bot.services.parts", "Parts")
     Planner = OnFirstUse("bot.services.planning", "Planner")
     previewing = OnFirstUse("bot.services.previewing", "previewing")
@@ -313,7 +316,7 @@ class App:
         """The round of each local date."""
         steps = [
             Step(name="score", work=self._predict),
-            Step(name="plan", work=lambda: len(self.planner.plan())),
+            Step(name="plan", work=self._plan),
             Step(name="label", work=self.labeller.label),
             Step(name="forget_mails", work=lambda: self.mailroom.forget()),
         ]
@@ -321,13 +324,23 @@ class App:
 
     @cached_property
     def parts(self) -> Parts:
-        """Scores a large shop in parts, by several workers."""
+        """Does long work in parts, by several workers."""
+        tasks = tasks_of(self.scorer, self.planner)
+        return Parts(self.database, self.clock, tasks, call=call_helpers)
+
+    @cached_property
+    def large_shop(self) -> LargeShop:
+        """Scores and plans in parts."""
         kinds = {playbook.audience.prediction.kind for playbook in self.playbooks.all}
-        return Parts(self.database, self.clock, self.settings, self.scorer, kinds, call=call_helpers)
+        return LargeShop(self.database, self.clock, self.settings, self.parts, self.planner, kinds)
 
     def _predict(self) -> int:
         """Predict what was not predicted today: what can be cut in parts, where there are workers, then the rest."""
-        return (self.parts.score_today() if self.settings.delivery.by_workers else 0) + self.planner.refresh()
+        return (self.large_shop.score_today() if self.settings.delivery.by_workers else 0) + self.planner.refresh()
+
+    def _plan(self) -> int:
+        """Plan, in parts where there are workers; return how many lines the plan had."""
+        return self.large_shop.plan_today() if self.settings.delivery.by_workers else len(self.planner.plan())
 
     def scheduler(self, *, ticks: bool = True, delivery: bool = True) -> Scheduler:
         """Build the scheduler: the ticks of the bot, those of the delivery, or both."""

@@ -142,7 +142,7 @@ def duties_of(app: App, delivery: Delivery) -> Duties:
         ticks.append(Tick(name="mail", work=lambda: app.mailroom.work(), seconds=min(seconds, MAIL_SECONDS)))
     return Duties(
         deliver=delivery.deliver,
-        score=lambda run: app.parts.help(run),
+        help=lambda run: app.parts.help(run),
         ticks=ticks,
         rounds=[Tick(name="daily", work=app.daily.run_if_due, seconds=seconds)],
     )

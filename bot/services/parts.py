@@ -1,38 +1,35 @@
-"""Scoring a large shop in parts, on as many workers as are free: the same predictions, sooner.
+"""Long work on many customers in parts, on as many workers as are free: the same result, sooner.
 
-A scoring is cut into ranges of customer ids. Each part is a run (`bot.store.runs`) that one process claims, does and
-marks as done; whoever asked for the scoring takes parts too, so that it ends with one worker as with ten, and takes
-over those whose process died. The histories that features need are a pass over the whole shop; each process reads the
-shop once for a scoring. What is predicted, and how, is `bot.services.scoring`'s business.
+A task is cut into ranges of customer ids. Each part is a run (`bot.store.runs`) that one process claims, does and marks
+as done; whoever asked for the task takes parts too, so that it ends with one worker as with ten, and takes over those
+whose process died. What is done to a range, and what is made of the parts, is not known here: `bot.services.large_shop`.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
-from bot.clock import Clock, local_date
-from bot.config import Settings
+from bot.clock import Clock
 from bot.services.ownership import certainly_dead, this_process
-from bot.services.planning import SCORING
 from bot.store.database import Connection, Database
 from bot.store.enums import RunState
 from bot.store.parts import customer_ranges
 from bot.store.runs import Run, finish_run, run_of, start_run, take_over_run
 
-__all__ = ["PART", "WHOLE", "Parts"]
+__all__ = ["PART", "WHOLE", "Parts", "Task"]
 
 log = structlog.get_logger()
 
-# The jobs under which the table of runs remembers a scoring in parts, and each part.
-WHOLE = "score_in_parts"
-PART = "score_part"
-# A shop with no more customers than this is scored in one piece.
+# The jobs under which the table of runs remembers a task in parts, and each part.
+WHOLE = "in_parts"
+PART = "part"
+# A shop with no more customers than this is left in one piece.
 CUSTOMERS_A_PART = 20_000
 # A part that did not report back for so long is done by somebody else.
 GIVE_UP = timedelta(minutes=10)
@@ -40,24 +37,24 @@ GIVE_UP = timedelta(minutes=10)
 LOOK_SECONDS = 0.5
 MOST_HELPERS = 16
 
-# What can be cut: a customer's prediction depends on no other range, once the histories of the whole shop are known.
-CUT = frozenset({"issue", "churn"})
 
+class Task(Protocol):
+    """What is done to one range of customers after the other, in any order and by anybody."""
 
-class ScoresParts(Protocol):
-    """Who does a part: `bot.services.scoring.Scorer`, and what tests put in its place."""
+    def part(self, as_of: datetime, first: int, last: int) -> Mapping[str, Any]:
+        """Do it for the customers with ids in a range, as of an instant; return JSON values for who puts it together.
 
-    def score_part(self, kind: str, as_of: datetime, first: int, last: int) -> int:
-        """Score and store the customers with ids in a range, as of an instant; return how many subjects."""
+        Doing the same part twice must be as good as once.
+        """
 
     def forget(self) -> None:
         """Let go of what was kept for the next part."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Scoring:
+class _Whole:
     name: str
-    kind: str
+    task: Task
     as_of: datetime
     ranges: tuple[tuple[int, int], ...]
 
@@ -66,14 +63,14 @@ class _Scoring:
 
 
 class Parts:
-    """Scores in parts.
+    """Does tasks in parts.
 
     Parameters
     ----------
-    kinds : collection of str
-        What is predicted daily; of these, what can be cut is done here.
+    tasks : mapping of str to Task
+        By name; every process of an installation must know the same.
     call : callable
-        Calls so many others to help with a scoring, in the transaction that writes down what there is to do.
+        Calls so many others to help, in the transaction that writes down what there is to do.
     size : int
         Customers a part.
     """
@@ -82,9 +79,7 @@ class Parts:
         self,
         database: Database,
         clock: Clock,
-        settings: Settings,
-        scorer: ScoresParts,
-        kinds: Collection[str],
+        tasks: Mapping[str, Task],
         *,
         call: Callable[[Connection, str, int], object],
         size: int = CUSTOMERS_A_PART,
@@ -92,82 +87,68 @@ class Parts:
     ) -> None:
         self._database = database
         self._clock = clock
-        self._settings = settings
-        self._scorer = scorer
-        self._kinds = sorted(CUT.intersection(kinds))
+        self._tasks = tasks
         self._call = call
         self._size = size
         self._owner = owner or this_process()
 
-    def score_today(self) -> int:
-        """Predict, in parts, what was not predicted today; return how many subjects. A small shop is left as it is."""
-        now = self._clock.now()
-        today = local_date(now, self._settings.shop.zone)
-        count = 0
-        for kind in self._kinds:
-            key = f"{kind}:{today}"
-            with self._database.read() as connection:
-                run = run_of(connection, SCORING, key)
-                ranges = customer_ranges(connection, self._size)
-            if len(ranges) < 2 or (run is not None and run.state == RunState.DONE):
-                continue
-            subjects = self._score(kind, now, tuple(ranges))
-            # The one finalising step: only now does a plan see these predictions as today's.
-            with self._database.write() as connection:
-                start_run(connection, SCORING, key, now)
-                finish_run(connection, SCORING, key, RunState.DONE, {"subjects": subjects, "parts": len(ranges)}, now)
-            count += subjects
-        return count
+    def do(self, task: str, as_of: datetime) -> list[Mapping[str, Any]] | None:
+        """Do a task in parts; return what each gave, or None where the shop is small and nothing was done."""
+        with self._database.read() as connection:
+            ranges = tuple(customer_ranges(connection, self._size))
+        if len(ranges) < 2:
+            return None
+        whole = _Whole(name=f"{task}:{as_of.isoformat()}", task=self._tasks[task], as_of=as_of, ranges=ranges)
+        return self._do(whole)
 
     def help(self, name: str) -> int:
-        """Do parts of a scoring until none is left to take; return how many were done."""
+        """Do parts of a task under way until none is left to take; return how many were done."""
         with self._database.read() as connection:
             run = run_of(connection, WHOLE, name)
-        if run is None or run.state != RunState.RUNNING or run.detail is None:
+        task, _, instant = name.partition(":")
+        if run is None or run.state != RunState.RUNNING or run.detail is None or task not in self._tasks:
             return 0
-        kind, _, instant = name.partition(":")
         ranges = tuple((int(first), int(last)) for first, last in run.detail["ranges"])
-        scoring = _Scoring(name=name, kind=kind, as_of=datetime.fromisoformat(instant), ranges=ranges)
+        whole = _Whole(name=name, task=self._tasks[task], as_of=datetime.fromisoformat(instant), ranges=ranges)
         done = 0
         try:
-            while self._do_one(scoring, again=False):
+            while self._do_one(whole, again=False):
                 done += 1
         finally:
-            self._scorer.forget()
+            whole.task.forget()
         return done
 
-    def _score(self, kind: str, now: datetime, ranges: tuple[tuple[int, int], ...]) -> int:
-        scoring = _Scoring(name=f"{kind}:{now.isoformat()}", kind=kind, as_of=now, ranges=ranges)
+    def _do(self, whole: _Whole) -> list[Mapping[str, Any]]:
         with self._database.write() as connection:
-            start_run(connection, WHOLE, scoring.name, now, {"ranges": [list(part) for part in ranges]})
-            self._call(connection, scoring.name, min(len(ranges) - 1, MOST_HELPERS))
+            detail = {"ranges": [list(part) for part in whole.ranges]}
+            start_run(connection, WHOLE, whole.name, self._clock.now(), detail)
+            self._call(connection, whole.name, min(len(whole.ranges) - 1, MOST_HELPERS))
         state, pause = RunState.FAILED, threading.Event()
         try:
-            while (left := self._left(scoring)) > 0:
-                # One that failed elsewhere is done once more here: then its error is this scoring's.
-                if not self._do_one(scoring, again=True):
+            while (left := self._left(whole)) > 0:
+                # One that failed elsewhere is done once more here: then its error is this task's.
+                if not self._do_one(whole, again=True):
                     log.debug("waiting_for_parts", left=left)
                     pause.wait(LOOK_SECONDS)
             state = RunState.DONE
         finally:
-            self._scorer.forget()
+            whole.task.forget()
             with self._database.write() as connection:
-                finish_run(connection, WHOLE, scoring.name, state, None, self._clock.now())
-        subjects = sum(int((run.detail or {}).get("subjects", 0)) for run in self._runs(scoring) if run is not None)
-        log.info("scored_in_parts", kind=kind, parts=len(ranges), subjects=subjects)
-        return subjects
+                finish_run(connection, WHOLE, whole.name, state, None, self._clock.now())
+        log.info("done_in_parts", task=whole.name.partition(":")[0], parts=len(whole.ranges))
+        return [run.detail for run in self._runs(whole) if run is not None and run.detail is not None]
 
-    def _do_one(self, scoring: _Scoring, *, again: bool) -> bool:
-        for part, seen in zip(scoring.ranges, self._runs(scoring), strict=True):
-            key = scoring.key(part)
+    def _do_one(self, whole: _Whole, *, again: bool) -> bool:
+        for part, seen in zip(whole.ranges, self._runs(whole), strict=True):
+            key = whole.key(part)
             if not self._claim(key, seen, again=again):
                 continue
             try:
-                subjects = self._scorer.score_part(scoring.kind, scoring.as_of, *part)
+                found = whole.task.part(whole.as_of, *part)
             except BaseException as error:
                 self._finish(key, RunState.FAILED, {"error": type(error).__name__})
                 raise
-            self._finish(key, RunState.DONE, {"subjects": subjects})
+            self._finish(key, RunState.DONE, found)
             return True
         return False
 
@@ -185,13 +166,13 @@ class Parts:
         with self._database.write() as connection:
             return take_over_run(connection, seen, detail, now)
 
-    def _left(self, scoring: _Scoring) -> int:
-        return sum(run is None or run.state != RunState.DONE for run in self._runs(scoring))
+    def _left(self, whole: _Whole) -> int:
+        return sum(run is None or run.state != RunState.DONE for run in self._runs(whole))
 
-    def _runs(self, scoring: _Scoring) -> list[Run | None]:
+    def _runs(self, whole: _Whole) -> list[Run | None]:
         with self._database.read() as connection:
-            return [run_of(connection, PART, scoring.key(part)) for part in scoring.ranges]
+            return [run_of(connection, PART, whole.key(part)) for part in whole.ranges]
 
-    def _finish(self, key: str, state: RunState, detail: dict[str, object]) -> None:
+    def _finish(self, key: str, state: RunState, detail: Mapping[str, Any]) -> None:
         with self._database.write() as connection:
             finish_run(connection, PART, key, state, detail, self._clock.now())

@@ -1,62 +1,53 @@
 """The plan: whom to check in with today, whom not and why; drawn into arms before anybody sees a suggestion.
 
-Whom a playbook means and what the policy says is `bot.services.audience`'s reading, in what order and with
-which arm `bot.services.ruling`'s; here it is drafted and stored. Running it again on the same local date,
-after a crash or by a second scheduler, proposes nothing twice: every step has a dedupe key, every draw stands.
+Whom a playbook means and what the policy says is `bot.services.audience`'s reading, who of a range of customers may be
+proposed `bot.services.sifting`'s, in what order and with which arm `bot.services.ruling`'s; here it is drafted and
+stored. Running it again on the same local date, after a crash or by a second scheduler, proposes nothing twice: every
+step has a dedupe key, every draw stands.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 
 import structlog
 
-from bot.clock import Clock, local_date, local_midnight
+from bot.clock import Clock, local_date
 from bot.config import Settings
 from bot.decide import policy
 from bot.decide.playbook import Band
 from bot.decide.value import is_urgent
-from bot.errors import ModelError, NotFound
-from bot.services.audience import AudienceReader, Considered, Unmatched, experiment_of
+from bot.services.audience import Considered, experiment_of
 from bot.services.drafting import Drafted, Drafter
+from bot.services.explaining import explain_customer
+from bot.services.forecasting import Forecasting, Rescore
 from bot.services.plan_lines import PlanLine, line_of, refusal_of
 from bot.services.playbooks import Playbooks
 from bot.services.ruling import Ruler, Ruling, may_be_proposed
+from bot.services.sifting import Sifted, Sifter
 from bot.store import audit
-from bot.store.controls import get_control
 from bot.store.database import Connection, Database
-from bot.store.enums import PlanDecision, RunState
+from bot.store.enums import PlanDecision
 from bot.store.journeys import chunks, product_names
 from bot.store.outreach import NewOutreach, insert_outreach
-from bot.store.planning import (
-    Forecast,
-    StoredArm,
-    article_version_ids,
-    forecasts_since,
-    proposed_on,
-    store_arm,
-    store_refusals,
-)
-from bot.store.runs import finish_run, run_of, start_run
-from bot.store.shop import customer_by_key
+from bot.store.parts import customer_ranges
+from bot.store.planning import StoredArm, article_version_ids, proposed_on, store_arm, store_refusals
 from messages.catalogue import Catalogue
 from messages.errors import TemplateError
 from messages.knowledge import KnowledgeIndex
 
-__all__ = ["PlanLine", "Planner", "Rescore"]
+__all__ = ["PlanLine", "Planner"]
 
 log = structlog.get_logger(__name__)
 # A writing transaction of so many rows stays far under 100 ms.
 SUGGESTIONS_A_TIME = 25
 REFUSALS_A_TIME = 500
+# Candidates of so many customers are held in memory at a time.
+CUSTOMERS_A_TIME = 20_000
 
-# The job under which the table of runs remembers that a kind was predicted on a local date.
-SCORING = "score"
-
-# Predict now: (kind, as of, whether to store) -> the forecasts.
-Rescore = Callable[[str, datetime, bool], Sequence[Forecast]]
 Item = TypeVar("Item")
 
 
@@ -66,12 +57,14 @@ class Planner:
     Parameters
     ----------
     rescore : callable, optional
-        Called for each kind that this planner has not predicted today; without it, what was predicted today by
-        others is all there is.
+        Called for each kind that was not predicted today; without it, what was predicted today by others is all
+        there is.
     index : callable, optional
         Gives the knowledge base from which articles are attached.
     preview : callable, optional
         Gives it to a dry run, if `index` may write (it imports articles at its first use).
+    customers_at_a_time : int
+        How many customers are gone through at once.
     """
 
     def __init__(
@@ -85,19 +78,19 @@ class Planner:
         rescore: Rescore | None = None,
         index: Callable[[], KnowledgeIndex] | None = None,
         preview: Callable[[], KnowledgeIndex] | None = None,
+        customers_at_a_time: int = CUSTOMERS_A_TIME,
     ) -> None:
         self._database = database
         self._clock = clock
         self._settings = settings
-        self._playbooks = playbooks
-        self._rescore = rescore
-        self._kinds = sorted({playbook.audience.prediction.kind for playbook in playbooks.all})
+        kinds = {playbook.audience.prediction.kind for playbook in playbooks.all}
+        self._forecasting = Forecasting(database, settings, kinds, rescore)
         self._catalogue = catalogue
         self._index = index
         self._preview = preview or index
         self._ruler = Ruler(settings)
-        cool_downs = [playbook.cool_down for playbook in playbooks.all]
-        self._reader = AudienceReader(settings, max(cool_downs, default=timedelta(0)))
+        self._sifter = Sifter(settings, playbooks)
+        self._at_a_time = customers_at_a_time
 
     def plan(self, dry_run: bool = False) -> list[PlanLine]:
         """Propose today's check-ins and store who is left alone and why.
@@ -112,32 +105,64 @@ class Planner:
         list of PlanLine
             Suggestions first, the worthiest on top.
         """
-        now = self._clock.now()
-        today = local_date(now, self._settings.shop.zone).isoformat()
-        forecasts = self._forecasts(now, save=not dry_run)
+        now, today = self._clock.now(), self._today()
+        if dry_run:
+            forecasts = self._forecasting.unstored(now)
+        else:
+            self._forecasting.refresh(now)
+            forecasts = self._forecasting.stored(now)
         with self._database.read() as connection:
-            candidates = list(self._candidates(connection, forecasts, now, today))
-            room = max(self._settings.scheduler.daily_capacity - proposed_on(connection, today), 0)
-            names = self._product_names(connection, candidates)
-        rulings = self._ruler.rule(candidates, room, now)
-        suggested = [(one, ruling) for one, ruling in rulings if ruling.decision is PlanDecision.SUGGEST]
-        refused = [(one, ruling) for one, ruling in rulings if ruling.decision is not PlanDecision.SUGGEST]
-        lines: list[PlanLine] = []
-        drafter = Drafter(self._settings, self._catalogue, self._preview if dry_run else self._index)
-        for batch in _batches(suggested, SUGGESTIONS_A_TIME):
-            drafted = [(one, *_draft(drafter, one, ruling, names)) for one, ruling in batch]
-            lines += [line_of(*each) for each in drafted] if dry_run else self._store(drafted, now, today)
-        for refusals in _batches(refused, REFUSALS_A_TIME):
+            ranges = customer_ranges(connection, self._at_a_time)
+            room = self._room(connection, today)
+        nominees: list[Considered] = []
+        refused: list[PlanLine] = []
+        for customers in ranges:
+            with self._database.read() as connection:
+                sifted = self._sifter.sift(connection, forecasts, customers, room=room, now=now, today=today)
+            nominees += sifted.nominees
             if not dry_run:
-                self._store_refusals(refusals, now, today)
-            lines += [line_of(one, ruling) for one, ruling in refusals]
+                self._store_refusals(sifted.refused, now, today)
+            refused += [line_of(one, ruling) for one, ruling in sifted.refused]
+        lines = self._rule(nominees, now, today, dry_run=dry_run) + refused
         if not dry_run:
-            self._finish(lines, now, today)
+            self._finish(Counter(line.decision.value for line in lines), today)
         return lines
+
+    def plan_part(self, now: datetime, first: int, last: int) -> dict[str, Any]:
+        """Do the first half of a plan for the customers with ids in a range: store who is refused for good.
+
+        Returns
+        -------
+        dict
+            What `conclude` needs to know, as JSON values: the nominees, by playbook the ids of their predictions; and
+            how many were refused, by decision.
+        """
+        today = self._today(now)
+        with self._database.read() as connection:
+            room = self._room(connection, today)
+            forecasts = self._forecasting.stored(now)
+            sifted = self._sifter.sift(connection, forecasts, (first, last), room=room, now=now, today=today)
+        self._store_refusals(sifted.refused, now, today)
+        return {"nominees": _names(sifted), "refused": Counter(ruling.decision.value for _, ruling in sifted.refused)}
+
+    def conclude(self, now: datetime, parts: Iterable[Mapping[str, Any]]) -> int:
+        """Do the second half of a plan, over the nominees of all its parts; return how many lines it had."""
+        today = self._today(now)
+        counts: Counter[str] = Counter()
+        ids: dict[str, list[int]] = {}
+        for part in parts:
+            counts.update(part["refused"])
+            for playbook, found in part["nominees"].items():
+                ids.setdefault(playbook, []).extend(found)
+        with self._database.read() as connection:
+            nominees = self._sifter.again(connection, ids, now=now, today=today)
+        counts.update(line.decision.value for line in self._rule(nominees, now, today))
+        self._finish(counts, today)
+        return counts.total()
 
     def refresh(self) -> int:
         """Predict every kind that a playbook asks for and that was not predicted today; return how many subjects."""
-        return self._refresh(self._clock.now())
+        return self._forecasting.refresh(self._clock.now())
 
     def explain(self, customer_key: str) -> list[dict[str, Any]]:
         """Say of one customer, playbook by playbook, why they are or are not contacted; writes nothing.
@@ -148,89 +173,37 @@ class Planner:
             There is no such customer.
         """
         now = self._clock.now()
-        today = local_date(now, self._settings.shop.zone).isoformat()
-        forecasts = self._forecasts(now, save=False)
+        forecasts = self._forecasting.unstored(now)
         with self._database.read() as connection:
-            customer = customer_by_key(connection, customer_key)
-            if customer is None:
-                raise NotFound(f"there is no customer {customer_key!r}; use the shop's own customer id")
-            stopped = bool(get_control(connection, "stopped"))
-            chain: list[dict[str, Any]] = []
-            for playbook in self._playbooks.all:
-                theirs = [one for one in forecasts[playbook.audience.prediction.kind] if one.customer_id == customer.id]
-                if not theirs:
-                    chain.append({"customer_id": customer_key, "playbook": playbook.id, "audience": "no prediction"})
-                read = self._reader.read(connection, playbook, theirs, now, today=today, stopped=stopped, explain=True)
-                chain.extend(self._explain_one(customer_key, found, now) for found in read)
-            return chain
+            return explain_customer(
+                connection, self._sifter, self._ruler, forecasts, customer_key, now=now, today=self._today(now)
+            )
 
-    # --- Reading -------------------------------------------------------------------------------------
+    def _today(self, now: datetime | None = None) -> str:
+        return local_date(now or self._clock.now(), self._settings.shop.zone).isoformat()
 
-    def _forecasts(self, now: datetime, *, save: bool) -> dict[str, Sequence[Forecast]]:
-        if save:
-            self._refresh(now)
-        zone = self._settings.shop.zone
-        today = local_date(now, zone)
-        # The whole day, because another process's clock may run a little ahead of this one's.
-        since, before = local_midnight(today, zone), local_midnight(today + timedelta(days=1), zone)
-        found: dict[str, Sequence[Forecast]] = {}
-        for kind in self._kinds:
-            if (
-                not save
-                and not self._scored_today(kind, now)
-                and (fresh := self._score(kind, now, save=False)) is not None
-            ):
-                found[kind] = fresh
-                continue
-            with self._database.read() as connection:
-                found[kind] = forecasts_since(connection, kind, since, before)
-        return found
+    def _room(self, connection: Connection, today: str) -> int:
+        """Return how many check-ins the agents' day still holds."""
+        return max(self._settings.scheduler.daily_capacity - proposed_on(connection, today), 0)
 
-    def _refresh(self, now: datetime) -> int:
-        count = 0
-        for kind in self._kinds:
-            if self._scored_today(kind, now) or (fresh := self._score(kind, now, save=True)) is None:
-                continue
-            count += len(fresh)
-            with self._database.write() as connection:
-                key = self._scoring_key(kind, now)
-                start_run(connection, SCORING, key, now)
-                finish_run(connection, SCORING, key, RunState.DONE, {"subjects": len(fresh)}, now)
-        return count
-
-    def _scored_today(self, kind: str, now: datetime) -> bool:
+    def _rule(
+        self, nominees: Sequence[Considered], now: datetime, today: str, *, dry_run: bool = False
+    ) -> list[PlanLine]:
+        """Rule on all nominees at once, draft those who are proposed, and store both."""
         with self._database.read() as connection:
-            run = run_of(connection, SCORING, self._scoring_key(kind, now))
-        return run is not None and run.state == RunState.DONE
-
-    def _scoring_key(self, kind: str, now: datetime) -> str:
-        return f"{kind}:{local_date(now, self._settings.shop.zone)}"
-
-    def _score(self, kind: str, now: datetime, *, save: bool) -> Sequence[Forecast] | None:
-        """Predict now; None where that cannot be: then what was predicted today by others counts."""
-        if self._rescore is None:
-            return None
-        try:
-            return self._rescore(kind, now, save)
-        except ModelError as error:
-            log.warning("not_scored", kind=kind, problem=str(error))
-            return None
-
-    def _candidates(
-        self, connection: Connection, forecasts: dict[str, Sequence[Forecast]], now: datetime, today: str
-    ) -> Iterator[Considered]:
-        """Yield whom the playbooks mean: of a customer's orders only the worthiest a playbook."""
-        stopped = bool(get_control(connection, "stopped"))
-        for playbook in self._playbooks.all:
-            best: dict[int, Considered] = {}
-            kind = playbook.audience.prediction.kind
-            for one in self._reader.read(connection, playbook, forecasts[kind], now, today=today, stopped=stopped):
-                if isinstance(one, Unmatched):
-                    continue
-                other = best.get(one.customer.id)
-                if other is None or one.worth > other.worth:
-                    best[one.customer.id] = one
-            yield from (one for one in best.values() if not one.done)
+            room = self._room(connection, today)
+            names = self._product_names(connection, nominees)
+        rulings = self._ruler.rule(nominees, room, now)
+        suggested = [(one, ruling) for one, ruling in rulings if ruling.decision is PlanDecision.SUGGEST]
+        refused = [(one, ruling) for one, ruling in rulings if ruling.decision is not PlanDecision.SUGGEST]
+        lines: list[PlanLine] = []
+        drafter = Drafter(self._settings, self._catalogue, self._preview if dry_run else self._index)
+        for batch in _batches(suggested, SUGGESTIONS_A_TIME):
+            drafted = [(one, *_draft(drafter, one, ruling, names)) for one, ruling in batch]
+            lines += [line_of(*each) for each in drafted] if dry_run else self._store(drafted, now, today)
+        if not dry_run:
+            self._store_refusals(refused, now, today)
+        return lines + [line_of(one, ruling) for one, ruling in refused]
 
     def _product_names(self, connection: Connection, candidates: Sequence[Considered]) -> dict[int, str]:
         wanted = (one.order.id for one in candidates if one.order is not None and may_be_proposed(one.verdict))
@@ -238,8 +211,6 @@ class Planner:
         for page in chunks(wanted):
             names |= product_names(connection, page)
         return names
-
-    # --- Writing -------------------------------------------------------------------------------------
 
     def _store(
         self, drafted: Sequence[tuple[Considered, Ruling, Drafted | None]], now: datetime, today: str
@@ -263,12 +234,13 @@ class Planner:
         return lines
 
     def _store_refusals(self, refused: Sequence[tuple[Considered, Ruling]], now: datetime, today: str) -> None:
-        with self._database.write() as connection:
-            rows = []
-            for one, ruling in refused:
-                arm = self._store_arm(connection, one, now) if ruling.draws else None
-                rows.append(refusal_of(one, ruling, today, None if arm is None else arm.id))
-            store_refusals(connection, rows, now)
+        for batch in _batches(refused, REFUSALS_A_TIME):
+            with self._database.write() as connection:
+                rows = []
+                for one, ruling in batch:
+                    arm = self._store_arm(connection, one, now) if ruling.draws else None
+                    rows.append(refusal_of(one, ruling, today, None if arm is None else arm.id))
+                store_refusals(connection, rows, now)
 
     def _store_arm(self, connection: Connection, one: Considered, now: datetime) -> StoredArm:
         return store_arm(
@@ -316,50 +288,29 @@ class Planner:
             expires_at=self._ruler.expires_at(one, ruling),
         )
 
-    def _finish(self, lines: Sequence[PlanLine], now: datetime, today: str) -> None:
-        counts = {decision.value: sum(line.decision is decision for line in lines) for decision in PlanDecision}
-        log.info("planned", local_date=today, **counts)
-        if lines:
+    def _finish(self, counts: Mapping[str, int], today: str) -> None:
+        detail = {decision.value: counts.get(decision.value, 0) for decision in PlanDecision}
+        log.info("planned", local_date=today, **detail)
+        if any(detail.values()):
             with self._database.write() as connection:
                 audit.record(
-                    connection, at=now, actor="system", action="plan", entity="plan", entity_id=today, detail=counts
+                    connection,
+                    at=self._clock.now(),
+                    actor="system",
+                    action="plan",
+                    entity="plan",
+                    entity_id=today,
+                    detail=detail,
                 )
 
-    def _explain_one(self, customer_key: str, found: Considered | Unmatched, now: datetime) -> dict[str, Any]:
-        start = {
-            "customer_id": customer_key,
-            "playbook": found.playbook.id,
-            "kind": found.forecast.kind,
-            "moment": found.forecast.moment,
-            "probability": round(found.forecast.probability, 4),
-            "band": found.forecast.band,
-        }
-        if isinstance(found, Unmatched):
-            return {**start, "audience": found.why}
-        facts = found.facts
-        ruling = (
-            Ruling(decision=PlanDecision.SUGGEST, reason="proposed today already")
-            if found.done
-            else self._ruler.rule_one(found, 1, None, now)
-        )
-        return {
-            **start,
-            "audience": "match",
-            "order_id": found.order.external_id if found.order is not None else None,
-            "step": found.step.id,
-            "channel": found.channel,
-            "zone": str(facts.zone),
-            "contacts": [contact.isoformat() for contact in facts.contacts],
-            "consent": facts.consent,
-            "cool_down_until": facts.cool_down_until,
-            "proposed_until": facts.proposed_until,
-            "worth": round(found.worth, 4),
-            "arm": found.drawn.arm,
-            "decision": ruling.decision.value,
-            "reason": ruling.reason,
-            "until": ruling.until,
-            "not_before": ruling.not_before,
-        }
+
+def _names(sifted: Sifted) -> dict[str, list[int]]:
+    """Return, by playbook, the ids of the predictions by which nominees are found again."""
+    found: dict[str, list[int]] = {}
+    for one in sifted.nominees:
+        assert one.forecast.prediction_id is not None  # what a part reads is stored
+        found.setdefault(one.playbook.id, []).append(one.forecast.prediction_id)
+    return found
 
 
 def _draft(

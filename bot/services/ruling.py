@@ -70,6 +70,24 @@ class Ruler:
             found.append((one, ruling))
         return found
 
+    def sift(
+        self, candidates: Sequence[Considered], room: int, now: datetime
+    ) -> tuple[list[Considered], list[tuple[Considered, Ruling]]]:
+        """Part candidates, some of many, into those that must be ruled on with all the others and those ruled on for good.
+
+        A ruling is for good where it hangs on the customer alone, and where more of these than the day holds come
+        first. Ruling on what is left of every part gives what ruling on all candidates at once would.
+        """
+        left: list[Considered] = []
+        ruled: list[tuple[Considered, Ruling]] = []
+        for one, ruling in self.rule(candidates, room, now):
+            alone = not may_be_proposed(one.verdict) and ruling == self.rule_one(one, room, None, now)
+            if alone or ruling.reason == policy.Reason.CAPACITY.value:
+                ruled.append((one, ruling))
+            else:
+                left.append(one)
+        return left, ruled
+
     def rule_one(self, one: Considered, room: int, proposed_until: datetime | None, now: datetime) -> Ruling:
         """Rule on one candidate; `proposed_until` is when what this plan proposed to them before ends."""
         verdict = (

@@ -24,7 +24,7 @@ from bot.store.database import Database
 
 __all__ = [
     "DELIVER",
-    "SCORE",
+    "PARTS",
     "WORK",
     "NewJob",
     "attach_jobs",
@@ -35,10 +35,10 @@ __all__ = [
     "wake_utterance",
 ]
 
-# The queue and the task of what must leave; the queue of what takes its time, and the task that scores a part.
+# The queue and the task of what must leave; the queue of what takes its time, and the task that does parts of it.
 DELIVER = "deliver"
 WORK = "work"
-SCORE = "score"
+PARTS = "parts"
 # Somebody waits for an answer; a check-in was due today.
 ANSWERS_FIRST = 10
 _SAID = "aftercare_to_wake"
@@ -125,8 +125,8 @@ def enqueue_unless_waiting(connection: Connection, job: NewJob) -> bool:
 
 
 def call_helpers(connection: Connection, run: str, count: int) -> None:
-    """Ask so many workers to help with a scoring in parts."""
-    enqueue(connection, [NewJob(queue=WORK, task=SCORE, arguments={"run": run})] * count)
+    """Ask so many workers to help with what is done in parts."""
+    enqueue(connection, [NewJob(queue=WORK, task=PARTS, arguments={"run": run})] * count)
 
 
 def _jobs_for(said: _Said, batch_size: int) -> list[NewJob]:

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql, sqlite
 
+from bot.store.journeys import chunks
 from bot.store.once import insert_once
 from bot.store.tables import metadata
 
@@ -25,6 +26,7 @@ __all__ = [
     "StoredRefusal",
     "arms_of",
     "article_version_ids",
+    "forecasts_by_ids",
     "forecasts_since",
     "proposed_on",
     "refusals_of",
@@ -91,11 +93,21 @@ class StoredRefusal(NewRefusal):
 
 
 def forecasts_since(
-    connection: Connection, kind: str, since: datetime, before: datetime, *, customer_id: int | None = None
+    connection: Connection,
+    kind: str,
+    since: datetime,
+    before: datetime,
+    *,
+    customers: tuple[int, int] | None = None,
 ) -> list[Forecast]:
     """Return the latest prediction of each subject that was recorded in a half-open span.
 
     An order that fell due is judged by what was predicted then, else by what was predicted at purchase.
+
+    Parameters
+    ----------
+    customers : (int, int), optional
+        Only of those with ids in this range, both ends included.
     """
     columns = predictions.c
     newest = sa.func.row_number().over(
@@ -105,24 +117,34 @@ def forecasts_since(
     inner = sa.select(predictions, newest.label("place")).where(
         columns.kind == kind, columns.recorded_at >= since, columns.recorded_at < before, columns.as_of < before
     )
-    if customer_id is not None:
-        inner = inner.where(columns.customer_id == customer_id)
+    if customers is not None:
+        inner = inner.where(columns.customer_id.between(*customers))
     ranked = inner.subquery()
     query = sa.select(ranked).where(ranked.c.place == 1).order_by(ranked.c.id)
-    return [
-        Forecast(
-            prediction_id=row.id,
-            kind=row.kind,
-            moment=row.moment,
-            customer_id=row.customer_id,
-            order_id=row.order_id,
-            as_of=row.as_of,
-            probability=row.probability,
-            band=row.band,
-            reasons=tuple(row.reasons or ()),
-        )
-        for row in connection.execute(query)
-    ]
+    return [_forecast(row) for row in connection.execute(query)]
+
+
+def forecasts_by_ids(connection: Connection, ids: Sequence[int]) -> list[Forecast]:
+    """Return stored predictions by their ids, in the order of these; what is gone is left out."""
+    found: list[Forecast] = []
+    for page in chunks(ids):
+        query = sa.select(predictions).where(predictions.c.id.in_(page)).order_by(predictions.c.id)
+        found += [_forecast(row) for row in connection.execute(query)]
+    return found
+
+
+def _forecast(row: Any) -> Forecast:
+    return Forecast(
+        prediction_id=row.id,
+        kind=row.kind,
+        moment=row.moment,
+        customer_id=row.customer_id,
+        order_id=row.order_id,
+        as_of=row.as_of,
+        probability=row.probability,
+        band=row.band,
+        reasons=tuple(row.reasons or ()),
+    )
 
 
 def arms_of(connection: Connection, customer_ids: Collection[int], experiment: str) -> dict[int, StoredArm]:

@@ -1,4 +1,4 @@
-"""Scoring in parts predicts what scoring in one piece does, whoever does which part and whoever dies."""
+"""Scoring and planning in parts come to what they do in one piece, whoever does which part and whoever dies."""
 
 from __future__ import annotations
 
@@ -13,13 +13,17 @@ import pytest
 import sqlalchemy as sa
 
 from bot.clock import local_date
+from bot.services.forecasting import SCORING
+from bot.services.large_shop import LargeShop, tasks_of
 from bot.services.parts import GIVE_UP, PART, WHOLE, Parts
-from bot.services.planning import SCORING
+from bot.services.planning import Planner
+from bot.services.playbooks import load_playbooks
 from bot.store.database import Database
 from bot.store.enums import RunState
 from bot.store.parts import customer_ranges
 from bot.store.runs import latest_runs, run_of, start_run
 from bot.store.tables import metadata
+from messages.catalogue import Catalogue
 from tests.integration.invented import Shop, write_shop
 from tests.integration.shop_rows import add_customer
 
@@ -50,9 +54,20 @@ class Scores:
         pass
 
 
+def planner_of(shop: Shop) -> Planner:
+    catalogue = Catalogue.load()
+    playbooks = load_playbooks(shop.settings, catalogue.names)
+    return Planner(shop.database, shop.clock, shop.settings, catalogue, playbooks)
+
+
 def parts_of(shop: Shop, scorer: Any = None) -> Parts:
-    scorer = scorer or shop.scorer
-    return Parts(shop.database, shop.clock, shop.settings, scorer, ["churn", "issue"], call=lambda *_: None, size=40)
+    tasks = tasks_of(scorer or shop.scorer, planner_of(shop))
+    return Parts(shop.database, shop.clock, tasks, call=lambda *_: None, size=40)
+
+
+def large(shop: Shop, parts: Parts | None = None) -> LargeShop:
+    kinds = ["churn", "issue"]
+    return LargeShop(shop.database, shop.clock, shop.settings, parts or parts_of(shop), planner_of(shop), kinds)
 
 
 def stored(database: Database) -> dict[tuple[Any, ...], dict[str, Any]]:
@@ -62,7 +77,7 @@ def stored(database: Database) -> dict[tuple[Any, ...], dict[str, Any]]:
 
 
 def test_parts_predict_what_one_piece_does(shop: Shop) -> None:
-    count = parts_of(shop).score_today()
+    count = large(shop).score_today()
     found = stored(shop.database)
     assert count == len(found) > 200
     with shop.database.write() as connection:
@@ -80,8 +95,8 @@ def test_parts_predict_what_one_piece_does(shop: Shop) -> None:
 
 
 def test_what_was_predicted_today_is_not_predicted_again_and_a_plan_knows(shop: Shop) -> None:
-    assert parts_of(shop).score_today() > 0
-    assert parts_of(shop).score_today() == 0
+    assert large(shop).score_today() > 0
+    assert large(shop).score_today() == 0
     today = local_date(shop.clock.now(), shop.settings.shop.zone)
     with shop.database.read() as connection:
         run = run_of(connection, SCORING, f"issue:{today}")
@@ -104,7 +119,7 @@ def test_many_at_once_do_each_part_once(shop: Shop) -> None:
     thread = threading.Thread(target=help_out)
     thread.start()
     try:
-        count = parts.score_today()
+        count = large(shop, parts).score_today()
     finally:
         names.set()
         thread.join()
@@ -125,13 +140,13 @@ def test_a_part_whose_process_died_is_taken_over_and_one_that_failed_is_tried_on
     scores = Scores(fail_once)
     parts = parts_of(shop, scores)
     with pytest.raises(ValueError):
-        parts.score_today()
+        large(shop, parts).score_today()
     assert ("churn", first[0]) in scores.done
     with shop.database.read() as connection:
         assert run_of(connection, WHOLE, name).state == RunState.FAILED  # type: ignore[union-attr]
     assert parts.help(name) == 0  # nobody works on what was given up
     scores.done.append(("issue", second[0]))  # and the other kind does not fail
-    assert parts.score_today() > 0
+    assert large(shop, parts).score_today() > 0
 
 
 def test_every_customer_is_in_one_range(sqlite_database: Database, clock: Any) -> None:
