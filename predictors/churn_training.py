@@ -22,7 +22,7 @@ from predictors.frames import Array, expit, feature_columns
 from predictors.model import Stage, TrainedModel, reference_values
 from predictors.purchases import BetaGeoModel
 from predictors.snapshot import Snapshot
-from predictors.training import MIN_LATER_EACH_CLASS, TrainingResult
+from predictors.training import MIN_LATER_EACH_CLASS, HeldOut, TrainingResult
 
 IDENTITY = ("customer_id", "moment", "silent")
 # Customers of each class that a window needs before its correction is learned.
@@ -101,6 +101,8 @@ def train_churn(
         verdict=verdict,
         data_from=first if isinstance(first, datetime) else None,
         data_until=snapshot.until,
+        held_out=None if later is None or not len(p) else HeldOut(y=_target(later), p=p, moments=later["moment"]),
+        learned_from=now.select(features),
     )
 
 

@@ -38,14 +38,28 @@ HALF_LIFE_DAYS = 360.0
 
 
 @dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """Later rows that the judged fit had not seen: outcomes, its probabilities, and the instants they stand at."""
+
+    y: Target
+    p: Array
+    moments: pl.Series
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingResult:
-    """A trained model, how it and the other stages did on later data, and the gate's verdict."""
+    """A trained model, how it and the other stages did on later data, and the gate's verdict.
+
+    `learned_from` holds the features of the rows that the final fit learned from.
+    """
 
     model: TrainedModel
     metrics: dict[str, Any]
     verdict: Verdict
     data_from: datetime | None
     data_until: datetime | None
+    held_out: HeldOut | None = None
+    learned_from: pl.DataFrame | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +151,15 @@ def train_issue(
         "calibrated": bool(calibrator.slope != 1.0),
     }
     first, last = (rows.frame["moment"][0], rows.frame["moment"][-1]) if rows.frame.height else (None, None)
-    return TrainingResult(model=model, metrics=metrics, verdict=verdict, data_from=first, data_until=last)
+    return TrainingResult(
+        model=model,
+        metrics=metrics,
+        verdict=verdict,
+        data_from=first,
+        data_until=last,
+        held_out=HeldOut(y=later.target, p=judged, moments=later.frame["moment"]) if later.frame.height else None,
+        learned_from=rows.X,
+    )
 
 
 def age_weights(frame: pl.DataFrame, until: datetime) -> Array:
