@@ -102,7 +102,7 @@ def train_churn(
         data_from=first if isinstance(first, datetime) else None,
         data_until=snapshot.until,
         held_out=None if later is None or not len(p) else HeldOut(y=_target(later), p=p, moments=later["moment"]),
-        learned_from=now.select(features),
+        learned_from=now.select("moment", *features),
     )
 
 

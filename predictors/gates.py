@@ -1,24 +1,45 @@
 """The promotion gate: may a challenger replace the champion? Decided on later rows that neither was fitted on.
 
-Which rows those are, its callers decide; what a promotion does to the database to the product.
+Which rows those are is `predictors.replay`'s business; what a promotion does to the database the product's.
+`docs/adr/0008-the-gate.md` has the reasons, and how often the gate passes equal, worse and better models.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from predictors.frames import Array
+from predictors.errors import FrameError
+from predictors.frames import Array, expit, logit
 
-__all__ = ["Verdict", "gate", "log_losses"]
+__all__ = ["MARGIN", "MIN_EACH_CLASS", "Difference", "Verdict", "calibration_loss", "gate", "log_losses"]
 
 Target = npt.NDArray[np.int64]
-RESAMPLES = 200
-# A challenger may be worse by this share of the champion's log loss before it counts as worse at all: two runs
-# that differ only by noise must not refuse each other.
-NON_INFERIORITY = 0.02
+# Two models are equal where the whole interval of their difference lies below this share of the champion's log loss,
+# and holds zero.
+MARGIN = 0.02
+# Outcomes of each class without which later rows judge nothing.
+MIN_EACH_CLASS = 10
+RESAMPLES = 400
+# So many numbers are resampled at a time: 16 MB.
+_CHUNK = 2_000_000
+# The recalibration is a convex problem in two unknowns; Newton's method is there after a few steps.
+_NEWTON_STEPS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """Challenger minus champion on the same rows, with its 95 % bootstrap interval; below zero is better."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:+.4f} [{self.low:+.4f}, {self.high:+.4f}]"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +52,7 @@ class Verdict:
     low: float | None = None
     high: float | None = None
     rows: int = 0
+    calibration: Difference | None = None
 
 
 def log_losses(y: Target, p: Array) -> Array:
@@ -40,28 +62,120 @@ def log_losses(y: Target, p: Array) -> Array:
     return losses
 
 
+def calibration_loss(y: Target, p: Array) -> float:
+    """Return how much mean log loss the best intercept and slope on the log-odds would take off; 0 is calibrated.
+
+    The miscalibration part of the log loss under Cox's recalibration model (Biometrika 1958): unlike an error over
+    bins it is smooth, and needs no choice of bins.
+    """
+    return float(_calibration_losses(y, p, np.ones((1, len(y))))[0])
+
+
 def gate(y: Target, challenger: Array, champion: Array, *, seed: int) -> Verdict:
     """Decide whether a challenger may replace the champion, on later rows that neither was fitted on.
 
-    It is refused where it is worse beyond noise (the whole 95 % interval of the paired difference in log loss lies
-    above zero) AND by more than `NON_INFERIORITY` of the champion's loss. All else passes: a retrain on fresher data
-    that is equal within noise is what a shop wants.
+    It passes where it is better: the whole 95 % interval of the paired difference in log loss lies below zero. Or
+    where it is equal and better calibrated: that interval holds zero and ends below `MARGIN` of the champion's loss,
+    and the whole interval of the paired difference in `calibration_loss` lies below zero. Else the champion stays:
+    no proof of harm is no proof of use.
+
+    Parameters
+    ----------
+    y : (n,) array of 0 and 1
+    challenger, champion : (n,) arrays of probabilities
+    seed : int
+        Of the bootstrap; the same numbers give the same verdict.
+
+    Raises
+    ------
+    FrameError
+        The arrays differ in length, or hold what is no probability.
     """
-    losses = log_losses(y, challenger) - log_losses(y, champion)
-    difference = float(losses.mean())
-    rng = np.random.default_rng(seed)
-    means = np.array([losses[rng.integers(0, len(losses), len(losses))].mean() for _ in range(RESAMPLES)])
+    for p in (challenger, champion):
+        if p.shape != y.shape or not np.all((p >= 0) & (p <= 1)):
+            raise FrameError("the gate needs one probability between 0 and 1 for each outcome")
+    if min(int(y.sum()), int(len(y) - y.sum())) < MIN_EACH_CLASS:
+        return Verdict(
+            passed=False,
+            rows=len(y),
+            reason=f"too few later outcomes to judge by ({int(y.sum())} of {len(y)} rows had it); the old model stays",
+        )
+    champion_losses = log_losses(y, champion)
+    loss = _resampled(log_losses(y, challenger) - champion_losses, seed)
+    margin = MARGIN * float(champion_losses.mean())
+    better, equal = loss.high < 0, loss.low <= 0 <= loss.high < margin
+    calibration = _calibration_difference(y, challenger, champion, seed) if equal else None
+    calibrated = calibration is not None and calibration.high < 0
+    if better:
+        said = "better beyond noise"
+    elif calibrated:
+        said = f"equal within {margin:.4f}, and better calibrated ({calibration})"
+    elif equal:
+        said = f"equal within {margin:.4f}, but not better calibrated beyond noise ({calibration}); the old model stays"
+    elif loss.low > 0:
+        said = "worse beyond noise; the old model stays"
+    else:
+        said = f"not shown to be better, nor equal within {margin:.4f}; the old model stays"
+    return Verdict(
+        passed=better or calibrated,
+        reason=f"log loss {loss} against the champion on {len(y)} later rows: {said}",
+        difference=loss.value,
+        low=loss.low,
+        high=loss.high,
+        rows=len(y),
+        calibration=calibration,
+    )
+
+
+def _resampled(values: Array, seed: int) -> Difference:
+    """Return the mean with its 95 % bootstrap interval over rows."""
+    means = np.concatenate([counts @ values / len(values) for counts in _draws(len(values), seed)])
     low, high = (float(q) for q in np.quantile(means, (0.025, 0.975)))
-    margin = NON_INFERIORITY * float(log_losses(y, champion).mean())
-    passed = not (low > 0 and difference > margin)
-    verdict = (
-        f"worse beyond noise and beyond the margin of {margin:.4f}"
-        if not passed
-        else "better beyond noise"
-        if high < 0
-        else f"no worse than noise or the margin of {margin:.4f} allow"
+    return Difference(value=float(values.mean()), low=low, high=high)
+
+
+def _calibration_difference(y: Target, challenger: Array, champion: Array, seed: int) -> Difference:
+    found = np.concatenate(
+        [
+            _calibration_losses(y, challenger, counts) - _calibration_losses(y, champion, counts)
+            for counts in _draws(len(y), seed)
+        ]
     )
-    reason = (
-        f"log loss {difference:+.4f} [{low:+.4f}, {high:+.4f}] against the champion on {len(y)} later rows; {verdict}"
-    )
-    return Verdict(passed=passed, reason=reason, difference=difference, low=low, high=high, rows=len(y))
+    low, high = (float(q) for q in np.quantile(found, (0.025, 0.975)))
+    return Difference(value=calibration_loss(y, challenger) - calibration_loss(y, champion), low=low, high=high)
+
+
+def _draws(rows: int, seed: int) -> Iterator[Array]:
+    """Yield how often each row was drawn in each resample, (some, n) at a time."""
+    rng = np.random.default_rng(seed)
+    size = max(1, _CHUNK // rows)
+    for first in range(0, RESAMPLES, size):
+        drawn = [rng.integers(0, rows, rows) for _ in range(min(size, RESAMPLES - first))]
+        yield np.stack([np.bincount(draw, minlength=rows) for draw in drawn]).astype(np.float64)
+
+
+def _calibration_losses(y: Target, p: Array, counts: Array) -> Array:
+    """Return the calibration loss of each resample; `counts` is (k, n), the answer (k,)."""
+    z, target = logit(p), y.astype(np.float64)
+    rows = counts.sum(axis=1)
+    intercept, slope = np.zeros(len(counts)), np.ones(len(counts))
+    for _ in range(_NEWTON_STEPS):
+        q = expit(intercept[:, None] + slope[:, None] * z)
+        error, weight = counts * (q - target), counts * q * (1 - q)
+        # A ridge towards the identity keeps perfectly separated resamples finite.
+        gradient = np.stack([error.sum(axis=1), error @ z + 1e-3 * (slope - 1)])
+        a, b, c = weight.sum(axis=1) + 1e-6, weight @ z, weight @ (z * z) + 1e-3
+        determinant = a * c - b * b
+        intercept = intercept - np.clip((c * gradient[0] - b * gradient[1]) / determinant, -2, 2)
+        slope = slope - np.clip((a * gradient[1] - b * gradient[0]) / determinant, -2, 2)
+    best = expit(intercept[:, None] + slope[:, None] * z)
+    plain = counts @ log_losses(y, p) / rows
+    tuned = (counts * _row_losses(target, best)).sum(axis=1) / rows
+    result: Array = np.maximum(plain - tuned, 0.0)
+    return result
+
+
+def _row_losses(target: Array, p: Array) -> Array:
+    q = np.clip(p, 1e-6, 1 - 1e-6)
+    losses: Array = -(target * np.log(q) + (1 - target) * np.log(1 - q))
+    return losses

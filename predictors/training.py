@@ -50,7 +50,7 @@ class HeldOut:
 class TrainingResult:
     """A trained model, how it and the other stages did on later data, and the gate's verdict.
 
-    `learned_from` holds the features of the rows that the final fit learned from.
+    `learned_from` holds the moment and the features of the rows that the final fit learned from.
     """
 
     model: TrainedModel
@@ -158,7 +158,7 @@ def train_issue(
         data_from=first,
         data_until=last,
         held_out=HeldOut(y=later.target, p=judged, moments=later.frame["moment"]) if later.frame.height else None,
-        learned_from=rows.X,
+        learned_from=rows.frame.select("moment", *rows.features),
     )
 
 
