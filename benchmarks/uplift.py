@@ -36,7 +36,7 @@ from predictors.learners import DRLearner, SLearner, TLearner, XLearner
 from predictors.uplift import UpliftModel
 from predictors.uplift_metrics import METRICS, Interval, Ranking, bootstrap_counts
 
-STUMPS = 100
+STUMPS = 50
 RESAMPLES = 200
 Rows = npt.NDArray[np.int64]
 

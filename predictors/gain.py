@@ -11,8 +11,11 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from scipy.stats import rankdata
+from sklearn.model_selection import StratifiedKFold
 
-from predictors.evaluation import Verdict
+from predictors.errors import NotEnoughDataError
+from predictors.evaluation import Target, Verdict
 from predictors.explain import FACTS, explain
 from predictors.features import IDENTITY, issue_features
 from predictors.fragility import Shock, fragilities
@@ -23,9 +26,13 @@ from predictors.scoring import Scored
 from predictors.snapshot import INSTANT, Schema, Snapshot
 from predictors.training import TrainingResult
 from predictors.uplift import UpliftModel
+from predictors.uplift_metrics import Ranking, measure_ranking, propensity_weights
 
-# One row a customer's first draw whose outcome is known: was it drawn to be contacted, and did it end badly.
-OUTCOMES: Schema = {"order_id": pl.Int64, "moment": INSTANT, "contacted": pl.Int8, "issue": pl.Int8}
+# One row a customer's first draw whose outcome is known: was it drawn to be contacted, did it end badly, and how probable was
+# it that it would be drawn to be contacted.
+OUTCOMES: Schema = {
+    "order_id": pl.Int64, "moment": INSTANT, "contacted": pl.Int8, "issue": pl.Int8, "propensity": pl.Float64,
+}  # fmt: skip
 
 
 def _standing(row: Any) -> str:
@@ -80,9 +87,10 @@ def train_uplift(
     """
     rows = _features(snapshot, outcomes.select("order_id", "moment"), due_days)
     rows = rows.join(outcomes.drop("moment"), on="order_id", how="left", maintain_order="left")
-    features = tuple(feature_columns(rows, [*IDENTITY, "contacted", "issue"]))
+    features = tuple(feature_columns(rows, [*IDENTITY, "contacted", "issue", "propensity"]))
     contacted, issue = (rows[name].to_numpy().astype(np.int64) for name in ("contacted", "issue"))
-    estimator = UpliftModel().fit(rows.select(features), contacted, 1 - issue)
+    propensity = rows["propensity"].to_numpy()
+    estimator = UpliftModel().fit(rows.select(features), contacted, 1 - issue, propensity)
     model = GainModel(
         kind="uplift",
         moment=Moment.NOW.value,
@@ -97,11 +105,14 @@ def train_uplift(
         labelled_by="experiments",
     )
     gains = model.probabilities(rows)
+    weights = propensity_weights(contacted.astype(np.float64), propensity)
     metrics = {
         "contacted": int(contacted.sum()),
         "holdout": int(rows.height - contacted.sum()),
-        "issue_rate_contacted": float(issue[contacted == 1].mean()),
-        "issue_rate_holdout": float(issue[contacted == 0].mean()),
+        "propensities": sorted({round(float(p), 4) for p in np.quantile(propensity, (0.0, 0.5, 1.0))}),
+        "issue_rate_contacted": float(np.average(issue[contacted == 1], weights=weights[contacted == 1])),
+        "issue_rate_holdout": float(np.average(issue[contacted == 0], weights=weights[contacted == 0])),
+        "ranking": ranking_out_of_fold(rows.select(features), contacted, 1 - issue, propensity),
         "gain_mean": float(gains.mean()),
         "gain_deciles": [round(float(q), 4) for q in np.quantile(gains, np.arange(0.1, 1.0, 0.1))],
     }
@@ -112,6 +123,29 @@ def train_uplift(
         data_from=rows["moment"].min(),  # type: ignore[arg-type]
         data_until=rows["moment"].max(),  # type: ignore[arg-type]
     )
+
+
+def ranking_out_of_fold(
+    X: pl.DataFrame, contacted: Target, good: Target, propensity: Array, *, seed: int = 0
+) -> dict[str, dict[str, float]]:
+    """Judge the recipe on rows that it has not seen: each half is ranked by a model of the other half.
+
+    Returns
+    -------
+    dict
+        {metric: {"value", "low", "high"}} of `predictors.uplift_metrics`; empty where a half has one class or arm only.
+    """
+    score = np.empty(X.height)
+    try:
+        for seen, unseen in StratifiedKFold(2, shuffle=True, random_state=seed).split(contacted, contacted):
+            model = UpliftModel().fit(X[seen], contacted[seen], good[seen], propensity[seen])
+            # Two models may differ in level: their rankings are put together, not their gains.
+            score[unseen] = rankdata(model.predict(X[unseen])) / len(unseen)
+    except NotEnoughDataError:
+        return {}
+    weights = propensity_weights(contacted.astype(np.float64), propensity)
+    found = measure_ranking(Ranking(score, contacted, good, weights), seed=seed)
+    return {name: {"value": of.value, "low": of.low, "high": of.high} for name, of in found.items()}
 
 
 def score_uplift(model: TrainedModel, snapshot: Snapshot, orders: pl.DataFrame, *, due_days: int) -> list[Scored]:

@@ -30,7 +30,7 @@ class UpliftModel(GainLearner):
         Of the X-learner.
     """
 
-    def __init__(self, C: float = 0.02, rounds: int = 100, seed: int = 0) -> None:
+    def __init__(self, C: float = 0.02, rounds: int = 50, seed: int = 0) -> None:
         self.C = C
         self.rounds = rounds
         self.seed = seed

@@ -20,10 +20,20 @@ _outcomes = metadata.tables["outcomes"]
 
 @dataclass(frozen=True, kw_only=True)
 class FirstOutcome:
-    """What became of a customer's first draw over an order; `value` is 1 for a bad end."""
+    """What became of a customer's first draw over an order.
+
+    Attributes
+    ----------
+    propensity : float
+        How probable the arm was that was drawn.
+    value : float
+        1 for a bad end.
+    """
 
     order_id: int
+    playbook: str
     arm: str
+    propensity: float
     anchor_at: datetime
     value: float
 
@@ -34,18 +44,20 @@ def first_outcomes(connection: Connection, kind: str, horizon_days: int, until: 
     Later draws of the same customer do not count: an earlier check-in may have changed what they began with.
     """
     columns = _outcomes.c
+    wanted = [columns[name] for name in FirstOutcome.__dataclass_fields__]
     place = sa.func.row_number().over(partition_by=columns.customer_id, order_by=(columns.anchor_at, columns.id))
     ranked = (
-        sa.select(columns.id, columns.order_id, columns.arm, columns.anchor_at, columns.value, place.label("place"))
+        sa.select(columns.id, *wanted, place.label("place"))
         .where(
             columns.kind == kind,
             columns.horizon_days == horizon_days,
             columns.assignment_id.is_not(None),
             columns.order_id.is_not(None),
             columns.arm.is_not(None),
+            columns.propensity.is_not(None),
             columns.recorded_at <= until,
         )
         .subquery()
     )
-    query = sa.select(ranked.c.order_id, ranked.c.arm, ranked.c.anchor_at, ranked.c.value).where(ranked.c.place == 1)
+    query = sa.select(*(ranked.c[column.name] for column in wanted)).where(ranked.c.place == 1)
     return [FirstOutcome(**row._mapping) for row in connection.execute(query.order_by(ranked.c.id))]

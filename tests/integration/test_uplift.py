@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from bot.cli import run
 from bot.errors import NotFound, Refused, UsageError
+from bot.services.experience import observed_outcomes
 from bot.store.database import Database
 from bot.store.experiments import first_outcomes
 from bot.store.models import list_models
@@ -34,8 +35,13 @@ def shop(sqlite_database: Database, tmp_path: Path) -> Shop:
     return opened
 
 
-def observe(database: Database, arms: Sequence[str], orders_of_shop: int = ORDERS) -> None:
-    """Write down the outcome of each customer's first order: a check-in helps where the parcel came late only."""
+def observe(
+    database: Database, arms: Sequence[str], orders_of_shop: int = ORDERS, propensities: Sequence[float] | None = None
+) -> None:
+    """Write down the outcome of each customer's first order: a check-in helps where the parcel came late only.
+
+    `propensities` are of the arms that were drawn; without them each is .5.
+    """
     rows = invented_shop(orders_of_shop, seed=3)
     points = {(row["order_id"], row["kind"]): row["occurred_at"] for row in rows["touchpoints"]}
     rng = np.random.default_rng(11)
@@ -51,7 +57,8 @@ def observe(database: Database, arms: Sequence[str], orders_of_shop: int = ORDER
             late = points[number, "delivered"] > drawn_at
             contacted = arm != "holdout"
             bad = rng.random() < (0.8 if late and not contacted else 0.2)
-            key = {"customer_id": order.customer_id, "playbook": "delivery_at_risk", "arm": arm, "propensity": 0.5}
+            key = {"customer_id": order.customer_id, "playbook": "delivery_at_risk", "arm": arm}
+            key["propensity"] = 0.5 if propensities is None else propensities[number]
             assignment = connection.execute(
                 sa.insert(tables["assignments"])
                 .values(**key, experiment="delivery_at_risk", salt="s", drawn_at=drawn_at)
@@ -76,7 +83,7 @@ def test_below_the_stated_number_it_is_locked_and_says_what_is_missing(shop: Sho
     for attempt in (shop.trainer.train, shop.scorer.score):
         with pytest.raises(Refused, match=r"locked.* 320 customers .* 299 held out .* needs 300 of each"):
             attempt("uplift")
-    assert shop.trainer.list_models() == []
+    assert shop.promoter.list_models() == []
 
 
 def test_with_enough_outcomes_it_learns_who_gains(shop: Shop) -> None:
@@ -115,6 +122,23 @@ def test_with_enough_outcomes_it_learns_who_gains(shop: Shop) -> None:
         shop.scorer.score("uplift", moment="due")
     with pytest.raises(UsageError, match="moment"):
         shop.trainer.train("uplift", moment="due")
+
+
+def test_the_stored_propensities_reach_the_model_and_certain_contacts_do_not(shop: Shop) -> None:
+    arms = mixed(400, 320)
+    told = [0.8 if arm == "treatment" else 0.2 for arm in arms]
+    certain = [number for number, arm in enumerate(arms) if arm == "treatment"][:40]
+    for number in certain:
+        told[number] = 1.0  # nobody could be held out: nothing to compare
+    observe(shop.database, arms, propensities=told)
+    seen = observed_outcomes(shop.database, HORIZON, NOW)
+    assert seen["contacted"].value_counts(sort=True)["count"].to_list() == [360, 320]
+    assert seen["propensity"].unique().to_list() == [0.8]
+    (report,) = shop.trainer.train("uplift")
+    assert report.metrics["propensities"] == [0.8]
+    assert report.rows == 680
+    found = report.metrics["ranking"]["qini"]
+    assert found["low"] < found["value"] < found["high"]
 
 
 def test_a_retrain_on_fewer_outcomes_is_kept_out(shop: Shop) -> None:
