@@ -105,7 +105,7 @@ def train_uplift(
         labelled_by="experiments",
     )
     gains = model.probabilities(rows)
-    weights = propensity_weights(contacted.astype(np.float64), propensity)
+    weights = propensity_weights(contacted, propensity)
     metrics = {
         "contacted": int(contacted.sum()),
         "holdout": int(rows.height - contacted.sum()),
@@ -143,7 +143,7 @@ def ranking_out_of_fold(
             score[unseen] = rankdata(model.predict(X[unseen])) / len(unseen)
     except NotEnoughDataError:
         return {}
-    weights = propensity_weights(contacted.astype(np.float64), propensity)
+    weights = propensity_weights(contacted, propensity)
     found = measure_ranking(Ranking(score, contacted, good, weights), seed=seed)
     return {name: {"value": of.value, "low": of.low, "high": of.high} for name, of in found.items()}
 

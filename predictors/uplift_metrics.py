@@ -15,7 +15,8 @@ import numpy.typing as npt
 from predictors.errors import FrameError, NotEnoughDataError
 from predictors.frames import Array
 
-Arm = npt.NDArray[np.float64]
+# Zeros and ones.
+Binary = npt.NDArray[np.float64] | npt.NDArray[np.int64]
 RESAMPLES = 200
 # Areas are tiny as shares; the field reports outcomes per 10,000 rows.
 PER = 10_000.0
@@ -77,7 +78,7 @@ class Ranking:
         One arm is empty.
     """
 
-    def __init__(self, score: Array, treatment: Array, y: Array, weights: Array | None = None) -> None:
+    def __init__(self, score: Array, treatment: Binary, y: Binary, weights: Array | None = None) -> None:
         score = np.asarray(score, dtype=np.float64)
         if not len(score) == len(treatment) == len(y):
             raise FrameError(f"{len(score)} scores, {len(treatment)} arms and {len(y)} outcomes; each row needs all")
@@ -155,7 +156,7 @@ def bootstrap_counts(rows: int, *, seed: int, resamples: int = RESAMPLES) -> lis
     return [np.bincount(rng.integers(0, rows, rows), minlength=rows).astype(np.float64) for _ in range(resamples)]
 
 
-def propensity_weights(treatment: Array, propensity: Array | None) -> Array:
+def propensity_weights(treatment: Binary, propensity: Array | None) -> Array:
     """Return stabilised inverse-propensity weights with which both arms look like the whole, (n,).
 
     Weight (p̄ / p if treated, (1 - p̄) / (1 - p) if not), p̄ the mean propensity (Robins, Hernán & Brumback 2000). Equal
