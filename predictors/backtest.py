@@ -1,36 +1,90 @@
-"""Backtests: our model and named baselines, fitted as of a start, judged on the span after it."""
+"""Backtests with a rolling origin: our model and named baselines, refitted as of each origin, judged on what follows.
+
+At each origin everything is learned from what was recorded by then and predicts up to the next one; the predictions of
+all parts are judged together. A model that serves a year is not refitted once: this is how it would have been used.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from enum import StrEnum
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
 
+from predictors.baselines import CHURN_BASELINES, ISSUE_BASELINES, Baseline, Lesson
 from predictors.churn_scoring import purchases_model
+from predictors.churn_training import IDENTITY as CUSTOMER_IDENTITY
 from predictors.churn_training import train_churn, window_rows
 from predictors.errors import NotEnoughDataError
-from predictors.evaluation import Target, base_rate, late_by_due, measure
-from predictors.features import issue_features
-from predictors.frames import Array
-from predictors.issue import LogisticModel
-from predictors.labels import LabelledBy, label_issues, resolve_mode
-from predictors.moments import Moment, issue_subjects, order_moments
-from predictors.rules import untrained_rules
-from predictors.scoring import spanned
+from predictors.evaluation import Comparison, Target, compare
+from predictors.frames import Array, feature_columns
+from predictors.labels import LabelledBy, resolve_mode
+from predictors.moments import Moment
 from predictors.snapshot import Snapshot
 from predictors.training import labelled_rows, train_issue
+
+OURS = "aftercare"
+# More than a gate needs: here the ends of the intervals themselves are read.
+RESAMPLES = 500
+# Called before each refit with its instant, how many are done, and how many there are.
+Progress = Callable[[datetime, int, int], None]
+
+
+class Refit(StrEnum):
+    ONCE = "once"  # as of the start of the span
+    MONTHLY = "monthly"  # at the start, and at the first of each month after it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """One refit: what it learned from, and the stage that it took."""
+
+    as_of: datetime
+    rows: int
+    positives: int
+    stage: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Backtest:
-    """Metrics by model: {NAME: {METRIC: {"value", "low", "high"}}}."""
+    """Metrics of all models on the judged rows, and the rows themselves for plots.
 
-    n: int
-    positives: int
-    models: Mapping[str, Mapping[str, Mapping[str, float | None]]]
+    Parameters
+    ----------
+    y : (n,) array of 0 and 1
+    predictions : mapping of name to (n,) probabilities
+        Ours first.
+    months : (n,) sequence of str
+        The local month of each row's moment, as `2018-02`.
+    """
+
+    y: Target
+    predictions: Mapping[str, Array]
+    months: Sequence[str]
+    refits: Sequence[Fitted]
+    comparison: Comparison
+
+    @property
+    def n(self) -> int:
+        return len(self.y)
+
+    @property
+    def positives(self) -> int:
+        return int(self.y.sum())
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """The rows judged after one origin, with what each model said of them."""
+
+    rows: pl.DataFrame
+    y: Target
+    predictions: Mapping[str, Array]
+    fitted: Fitted
 
 
 def backtest_issue(
@@ -43,60 +97,179 @@ def backtest_issue(
     due_days: int,
     labelled_by: LabelledBy,
     seed: int,
+    refit: Refit = Refit.MONTHLY,
+    progress: Progress | None = None,
 ) -> Backtest:
-    """Train as of `start`; judge on the orders whose moment lies in the span and whose outcome is known by now.
+    """Judge on the orders whose moment lies in the half-open span and whose outcome is known by the snapshot.
 
     Raises
     ------
     NotEnoughDataError
-        No outcome of the span is known.
+        The span lies in the future, no outcome of it is known, or all are alike.
     """
-    past = snapshot.at(start)
-    mode = resolve_mode(past, labelled_by)
-    result = train_issue(past, moment, horizon_days=horizon_days, due_days=due_days, labelled_by=mode, seed=seed)
-    moments = order_moments(snapshot, due_days=due_days)
-    subjects = spanned(issue_subjects(moments, moment), start, end)
-    labels = label_issues(snapshot, subjects, horizon_days=horizon_days, mode=mode)
-    observed = subjects.join(labels.select("order_id"), on="order_id", how="semi")
-    frame = issue_features(snapshot, moments, observed, moment).join(labels, on="order_id", maintain_order="left")
-    if not frame.height:
-        raise NotEnoughDataError("no order of this span has a known outcome yet; choose an earlier span")
-    y = frame["issue"].to_numpy().astype(np.int64)
-    predictions: dict[str, Array] = {"aftercare": result.model.probabilities(frame)}
-    rows = labelled_rows(past, moment, horizon_days=horizon_days, due_days=due_days, mode=mode)
-    predictions["rules"] = untrained_rules().predict_proba(frame)[:, 1]
-    if rows.frame.height:
-        predictions["base_rate"] = base_rate(rows.target, frame.height)
-    if rows.frame.height and "not_delivered" in frame.columns:
-        late = (rows.frame["not_delivered"].to_numpy(), frame["not_delivered"].to_numpy())
-        predictions["late_by_due"] = late_by_due(rows.target, *late)
-    if rows.each_class:
-        plain = LogisticModel(C=1.0).fit(rows.X, rows.target)
-        predictions["logistic"] = plain.predict_proba(frame)[:, 1]
-    return _measured(y, predictions, seed)
+    _check_passed(snapshot, start)
+    mode = resolve_mode(snapshot.at(start), labelled_by)
+    # Features see nothing later than their own moment, so all rows can be described at once.
+    known = labelled_rows(snapshot, moment, horizon_days=horizon_days, due_days=due_days, mode=mode)
+    judged = known.frame.filter((pl.col("moment") >= start) & (pl.col("moment") < end))
+    if not judged.height:
+        raise NotEnoughDataError(
+            f"no order of this span has a known outcome yet ({horizon_days} days must have passed, and a shop that is "
+            "judged by ratings must have been rated); choose an earlier or longer span"
+        )
+    starts = origins(start, end, snapshot.timezone, refit)
+    parts: list[_Part] = []
+    for number, (origin, until) in enumerate(zip(starts, [*starts[1:], end], strict=True)):
+        _tell(progress, origin, number, len(starts))
+        later = judged.filter((pl.col("moment") >= origin) & (pl.col("moment") < until))
+        if not later.height:
+            continue
+        past = snapshot.at(origin)
+        model = train_issue(
+            past, moment, horizon_days=horizon_days, due_days=due_days, labelled_by=mode, seed=seed
+        ).model
+        earlier = known.frame.filter(pl.col("known_at") <= origin)
+        lesson = Lesson(
+            earlier=earlier,
+            target=_whole(earlier["issue"]),
+            later=later,
+            features=tuple(known.features),
+            horizon_days=horizon_days,
+            seed=seed,
+        )
+        predictions = {OURS: model.probabilities(later), **_answers(ISSUE_BASELINES, lesson)}
+        fitted = Fitted(as_of=origin, rows=model.rows, positives=model.positives, stage=model.stage.value)
+        parts.append(_Part(rows=later, y=_whole(later["issue"]), predictions=predictions, fitted=fitted))
+    _tell(progress, end, len(starts), len(starts))
+    return _together(parts, snapshot.timezone, seed)
 
 
-def backtest_churn(snapshot: Snapshot, start: datetime, end: datetime, *, seed: int) -> Backtest:
-    """Train as of `start` for the horizon up to `end`; judge on who was silent in between."""
-    horizon_days = (end - start).days
-    if horizon_days < 1 or end > snapshot.until:
-        raise NotEnoughDataError("the span must be at least a day and must have passed; choose an earlier one")
-    past = snapshot.at(start)
-    rows = window_rows(snapshot, horizon_days, end)
-    if not rows.height:
+def backtest_churn(
+    snapshot: Snapshot,
+    start: datetime,
+    end: datetime,
+    *,
+    seed: int,
+    horizon_days: int | None = None,
+    refit: Refit = Refit.MONTHLY,
+    progress: Progress | None = None,
+) -> Backtest:
+    """Judge on who was silent within the horizon after each origin; every such window lies in the span.
+
+    Parameters
+    ----------
+    horizon_days : int, optional
+        Default: the whole span, so that there is one origin, its start.
+
+    Raises
+    ------
+    NotEnoughDataError
+        The span has not passed, is shorter than the horizon, or all its customers ended alike.
+    """
+    _check_passed(snapshot, start)
+    days = horizon_days or (end - start).days
+    if days < 1 or start + timedelta(days=days) > end:
+        raise NotEnoughDataError(
+            f"the span is shorter than {'a day' if days < 1 else f'the horizon of {days} days'}; "
+            "choose a longer one, or fewer --horizon-days"
+        )
+    if end > snapshot.until:
+        raise NotEnoughDataError(
+            f"the span has not passed: what is known ends at {snapshot.until.isoformat()}; choose an earlier --to"
+        )
+    last = end - timedelta(days=days)
+    starts = [at for at in origins(start, end, snapshot.timezone, Refit.MONTHLY) if at <= last]
+    parts: list[_Part] = []
+    model = None
+    for number, origin in enumerate(starts):
+        _tell(progress, origin, number, len(starts))
+        later = window_rows(snapshot, days, origin + timedelta(days=days))
+        if not later.height:
+            continue
+        past = snapshot.at(origin)
+        if model is None or refit is Refit.MONTHLY:
+            model, learned_at = train_churn(past, horizon_days=days, seed=seed).model, past
+        first = learned_at.orders["placed_at"].min()
+        history_days = (learned_at.until - first).days if isinstance(first, datetime) else 0
+        # Where half the history is shorter than the horizon, baselines learn on half the history.
+        window = max(1, min(days, history_days // 2))
+        earlier = window_rows(learned_at, window, learned_at.until)
+        features = tuple(name for name in feature_columns(later, CUSTOMER_IDENTITY) if name in earlier.columns)
+        lesson = Lesson(
+            earlier=earlier,
+            target=_whole(earlier["silent"]),
+            later=later,
+            features=features,
+            horizon_days=days,
+            seed=seed,
+        )
+        predictions = {
+            OURS: model.probabilities(later),
+            "bgnbd": purchases_model(learned_at, horizon_days=days).probabilities(later),
+            **_answers(CHURN_BASELINES, lesson),
+        }
+        fitted = Fitted(as_of=model.trained_as_of, rows=model.rows, positives=model.positives, stage=model.stage.value)
+        parts.append(_Part(rows=later, y=_whole(later["silent"]), predictions=predictions, fitted=fitted))
+    _tell(progress, end, len(starts), len(starts))
+    if not parts:
         raise NotEnoughDataError("nobody had ordered before this span; choose a later one")
-    y = rows["silent"].to_numpy().astype(np.int64)
-    result = train_churn(past, horizon_days=horizon_days, seed=seed)
-    quiet = rows.select(pl.col("quiet_weeks").fill_null(0.0)).to_series().to_numpy()
-    predictions: dict[str, Array] = {
-        "aftercare": result.model.probabilities(rows),
-        "bgnbd": purchases_model(past, horizon_days=horizon_days).probabilities(rows),
-        # A ranking by silence alone, squeezed into probabilities.
-        "recency": quiet / (quiet + horizon_days / 7),
-    }
-    return _measured(y, predictions, seed)
+    return _together(parts, snapshot.timezone, seed, cluster="customer_id" if len(parts) > 1 else None)
 
 
-def _measured(y: Target, predictions: Mapping[str, Array], seed: int) -> Backtest:
-    models = {name: measure(y, p, seed=seed) for name, p in predictions.items()}
-    return Backtest(n=len(y), positives=int(y.sum()), models=models)
+def origins(start: datetime, end: datetime, timezone: str, refit: Refit) -> list[datetime]:
+    """Return the instants to refit at: the start, and each first of a month, at local midnight, before the end."""
+    found = [start]
+    if refit is Refit.ONCE:
+        return found
+    zone = ZoneInfo(timezone)
+    local = start.astimezone(zone)
+    year, month = local.year, local.month
+    while True:
+        year, month = (year + 1, 1) if month == 12 else (year, month + 1)
+        first = datetime(year, month, 1, tzinfo=zone).astimezone(start.tzinfo)
+        if first >= end:
+            return found
+        found.append(first)
+
+
+def _answers(baselines: Mapping[str, Baseline], lesson: Lesson) -> dict[str, Array]:
+    found = {name: baseline(lesson) for name, baseline in baselines.items()}
+    return {name: p for name, p in found.items() if p is not None}
+
+
+def _together(parts: Sequence[_Part], timezone: str, seed: int, cluster: str | None = None) -> Backtest:
+    """Judge all parts as one; a baseline that had no answer in one of them is left out."""
+    y = np.concatenate([part.y for part in parts])
+    if y.min() == y.max():
+        raise NotEnoughDataError(
+            f"all {len(y)} known outcomes of this span are {'' if y[0] else 'not '}the one predicted, so nothing can be "
+            "ranked; choose a longer span"
+        )
+    names = [name for name in parts[0].predictions if all(name in part.predictions for part in parts)]
+    predictions = {name: np.concatenate([part.predictions[name] for part in parts]) for name in names}
+    moments = pl.concat([part.rows["moment"] for part in parts])
+    clusters = None if cluster is None else pl.concat([part.rows[cluster] for part in parts]).to_numpy()
+    return Backtest(
+        y=y,
+        predictions=predictions,
+        months=moments.dt.convert_time_zone(timezone).dt.strftime("%Y-%m").to_list(),
+        refits=[part.fitted for part in parts],
+        comparison=compare(y, predictions, seed=seed, resamples=RESAMPLES, clusters=clusters),
+    )
+
+
+def _check_passed(snapshot: Snapshot, start: datetime) -> None:
+    if start >= snapshot.until:
+        raise NotEnoughDataError(
+            f"the span lies in the future: what is known ends at {snapshot.until.isoformat()}; choose an earlier --from"
+        )
+
+
+def _whole(column: pl.Series) -> Target:
+    result: Target = column.to_numpy().astype(np.int64)
+    return result
+
+
+def _tell(progress: Progress | None, origin: datetime, done: int, total: int) -> None:
+    if progress is not None:
+        progress(origin, done, total)

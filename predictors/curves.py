@@ -59,28 +59,6 @@ def precision_recall_line(y: Target, p: Array) -> Line:
     return _thinned(recall[-2::-1], precision[-2::-1])
 
 
-def precision_at(y: Target, p: Array, shares: Array) -> Array:
-    """Return the share of positives among the highest-ranked rows, for each share of all rows that is taken.
-
-    Rows of equal probability count as drawn at random from among themselves, so the answer never hangs on the order
-    of the rows.
-
-    Parameters
-    ----------
-    y, p : (n,) arrays
-    shares : (k,) array
-        In (0, 1]; at least one row is taken.
-    """
-    if not len(y):
-        return np.full(len(shares), np.nan)
-    order = np.argsort(-p, kind="stable")
-    last = np.append(np.flatnonzero(np.diff(p[order])), len(p) - 1)
-    hits = np.cumsum(y[order])[last].astype(np.float64)
-    taken = np.maximum(np.floor(shares * len(y)), 1.0)
-    found: Array = np.interp(taken, np.concatenate([[0.0], last + 1.0]), np.concatenate([[0.0], hits]))
-    return found / taken
-
-
 def reliability_bins(y: Target, p: Array, bins: int = 10) -> Bins:
     """Group the rows by probability into bins of equal counts; equal probabilities may leave fewer bins."""
     if not len(y):

@@ -1,7 +1,8 @@
 """Plots of how good probabilities were, as SVG text to put straight into a page or beside a model card.
 
 Each function takes arrays and returns one `<svg>` element: no file, no window, no state that outlives the call, the
-same text for the same numbers, nothing that a browser would have to fetch. What is drawn is computed in
+same text for the same numbers, nothing that a browser would have to fetch. Plots of one page need titles of their own,
+which keep the ids within them apart. What is drawn is computed in
 `predictors.curves`.
 """
 
@@ -19,13 +20,12 @@ from predictors.curves import (
     Bins,
     Line,
     grouped,
-    precision_at,
     precision_recall_line,
     reliability_bins,
     roc_line,
     wilson,
 )
-from predictors.evaluation import Target
+from predictors.evaluation import Target, precision_at
 from predictors.frames import Array
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ _STYLE: dict[RcKeyType, Any] = {
 _CAPACITIES = np.linspace(0.01, 0.5, 50)
 
 
-def roc_plot(y: Target, predictions: Mapping[str, Array]) -> str:
+def roc_plot(y: Target, predictions: Mapping[str, Array], *, title: str = "ROC") -> str:
     """Draw how many of the cases are found for how many false alarms.
 
     Parameters
@@ -82,10 +82,10 @@ def roc_plot(y: Target, predictions: Mapping[str, Array]) -> str:
         _percent(axes, "y", 1.0)
         axes.legend(loc="lower right")
 
-    return _svg("ROC", draw)
+    return _svg(title, draw)
 
 
-def precision_recall_plot(y: Target, predictions: Mapping[str, Array]) -> str:
+def precision_recall_plot(y: Target, predictions: Mapping[str, Array], *, title: str = "Precision and recall") -> str:
     """Draw what share of the flagged rows are cases, for each share of the cases that is found."""
 
     def draw(axes: Axes) -> None:
@@ -98,10 +98,10 @@ def precision_recall_plot(y: Target, predictions: Mapping[str, Array]) -> str:
         _percent(axes, "y", 1.0)
         axes.legend(loc="upper right")
 
-    return _svg("Precision and recall", draw)
+    return _svg(title, draw)
 
 
-def reliability_plot(y: Target, predictions: Mapping[str, Array], *, bins: int = 10) -> str:
+def reliability_plot(y: Target, predictions: Mapping[str, Array], *, bins: int = 10, title: str = "Reliability") -> str:
     """Draw observed against predicted shares in bins of equal counts; the first with 95 % intervals of each bin."""
 
     def draw(axes: Axes) -> None:
@@ -120,10 +120,12 @@ def reliability_plot(y: Target, predictions: Mapping[str, Array], *, bins: int =
         _percent(axes, "y", min(1.0, 1.05 * top))
         axes.legend(loc="upper left")
 
-    return _svg("Reliability", draw)
+    return _svg(title, draw)
 
 
-def precision_at_capacity_plot(y: Target, predictions: Mapping[str, Array], *, each: str = "orders") -> str:
+def precision_at_capacity_plot(
+    y: Target, predictions: Mapping[str, Array], *, each: str = "orders", title: str = "Precision at capacity"
+) -> str:
     """Draw what share of those looked at are cases, for each share that a team can look at.
 
     Parameters
@@ -147,10 +149,10 @@ def precision_at_capacity_plot(y: Target, predictions: Mapping[str, Array], *, e
         _percent(axes, "y", 1.0)
         axes.legend(loc="upper right")
 
-    return _svg("Precision at capacity", draw)
+    return _svg(title, draw)
 
 
-def level_by_month_plot(months: Sequence[str], y: Target, p: Array) -> str:
+def level_by_month_plot(months: Sequence[str], y: Target, p: Array, *, title: str = "Level by month") -> str:
     """Draw the observed share of each month, with its 95 % interval, beside the mean prediction.
 
     Parameters
@@ -175,7 +177,7 @@ def level_by_month_plot(months: Sequence[str], y: Target, p: Array) -> str:
         _percent(axes, "y", 1.25 * max([0.04, *one.high.tolist(), *one.predicted.tolist()]))
         axes.legend(loc="upper left", ncols=2)
 
-    return _svg("Level by month", draw)
+    return _svg(title, draw)
 
 
 def _draw_lines(axes: Axes, lines: Mapping[str, Line], marker: str = "") -> None:

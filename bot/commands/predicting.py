@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
@@ -17,7 +18,9 @@ from bot.commands.base import (
     print_table,
 )
 from bot.errors import GateRefused, UsageError
+from bot.services.evaluation_words import METRIC_NAMES, NAMES
 from bot.services.retraining import refused
+from predictors.backtest import Refit
 
 KIND = click.Choice(["issue", "churn", "uplift"])
 MOMENT = click.Choice(["placed", "due"])
@@ -135,30 +138,77 @@ def score_command(
 
 @click.command("evaluate")
 @click.argument("kind", type=click.Choice(["issue", "churn"]))
-@click.option("--from", "start", required=True, help="Train as of here, judge from here …")
+@click.option("--from", "start", required=True, help="Judge from here …")
 @click.option("--to", "end", required=True, help="… up to here (not included).")
 @click.option("--moment", type=MOMENT, help="Only one moment of issue.")
+@click.option(
+    "--refit",
+    type=click.Choice([one.value for one in Refit]),
+    default=Refit.MONTHLY.value,
+    show_default=True,
+    help="Learn anew at --from and at the first of each month after it, or only at --from.",
+)
+@click.option(
+    "--report", type=click.Path(dir_okay=False, path_type=Path), help="Also write a page with plots: one HTML file."
+)
 @horizon_option
 @config_option
 @json_option
 def evaluate_command(
-    kind: str, start: str, end: str, moment: str | None, horizon_days: int | None, as_json: bool
+    kind: str,
+    start: str,
+    end: str,
+    moment: str | None,
+    refit: str,
+    report: Path | None,
+    horizon_days: int | None,
+    as_json: bool,
 ) -> None:
     """Compare our model with named baselines on a later span, with 95 % intervals."""
+    if report is not None and not report.absolute().parent.is_dir():
+        raise UsageError(f"there is no folder {report.absolute().parent} for the report; make it first")
     with application() as app:
         first, last = instant_argument(start, app.settings), instant_argument(end, app.settings)
         assert first is not None
         assert last is not None
-        evaluations = app.evaluator.evaluate(kind, start=first, end=last, moment=moment, horizon_days=horizon_days)
+        evaluations = app.evaluator.evaluate(
+            kind,
+            start=first,
+            end=last,
+            moment=moment,
+            horizon_days=horizon_days,
+            refit=Refit(refit),
+            progress=_show_refit,
+        )
+        if report is not None:
+            app.evaluator.report(evaluations, report)
+            click.echo(f"Wrote {report}", err=True)
     if as_json:
         print_json(one.line() for one in evaluations)
         return
     for one in evaluations:
-        metrics = list(next(iter(one.models.values())))
-        rows = ((name, *(_interval(values[metric]) for metric in metrics)) for name, values in one.models.items())
-        print_table(
-            f"{one.kind} at {one.moment}: {one.n} known, {one.positives} with the outcome", ("model", *metrics), rows
+        rows = (
+            (NAMES[name], *(_stacked_interval(values[metric]) for metric in _SHOWN_METRICS))
+            for name, values in one.models.items()
         )
+        title = f"{one.kind} at {one.moment}: {one.n} known, {one.positives} with the outcome"
+        print_table(title, ("model", *(METRIC_NAMES[metric] for metric in _SHOWN_METRICS)), rows)
+        for sentence in one.line()["verdict"]:
+            click.echo(sentence)
+
+
+# As many as fit a terminal; the rest is in the JSON and on the report page.
+_SHOWN_METRICS = ("auc", "average_precision", "brier", "ece", "precision_at_10_percent")
+
+
+def _stacked_interval(metric: Any) -> str:
+    """Write the interval below the value: columns stay narrow enough for a terminal."""
+    return _interval(metric).replace(" [", "\n[", 1)
+
+
+def _show_refit(what: str, done: int, total: int) -> None:
+    if done < total:
+        click.echo(f"fitting {what} ({done + 1} of {total})", err=True)
 
 
 @click.group("models")
@@ -172,7 +222,7 @@ def models_command() -> None:
 def list_models(as_json: bool) -> None:
     """List all models; the champion of each kind scores."""
     with application() as app:
-        found = app.trainer.list_models()
+        found = app.promoter.list_models()
     if as_json:
         print_json(_model_line(one) for one in found)
         return
@@ -198,7 +248,7 @@ def list_models(as_json: bool) -> None:
 def show_model(name: str, as_json: bool) -> None:
     """Show a model's manifest."""
     with application() as app:
-        found = app.trainer.show(name)
+        found = app.promoter.show(name)
     if as_json:
         print_json([{**_model_line(found), "manifest": dict(found.manifest)}])
     else:

@@ -250,6 +250,10 @@ def test_people_read_a_table_of_the_highest(cli: Cli) -> None:
         "evaluate issue --from 2026-06-02 --to 2026-06-01",
         "evaluate issue --from x --to 2026-06-01",
         "evaluate uplift --from 2026-06-01 --to 2026-06-02",
+        "evaluate issue --from 2026-06-01 --to 2026-06-01",
+        "evaluate churn --from 2026-06-01 --to 2026-07-01 --moment due",
+        "evaluate issue --from 2026-06-01 --to 2026-07-01 --refit never",
+        "evaluate issue --from 2026-06-01 --to 2026-07-01 --report nowhere/page.html",
         "models show nothing",
         "models promote nothing",
         "models rollback --kind churn --moment due",
@@ -269,10 +273,11 @@ def test_evaluating_puts_our_model_beside_baselines_with_intervals(first_day: Cl
     status, lines, _ = first_day(f"evaluate issue {SPAN} --moment due --json")
     assert status == 0
     (line,) = lines
-    assert list(line) == ["kind", "moment", "n", "positives", "models"]
+    assert list(line) == ["kind", "moment", "n", "positives", "models", "differences", "refits", "verdict"]
     assert (line["kind"], line["moment"]) == ("issue", "due")
     assert 0 < line["positives"] < line["n"]
     assert set(line["models"]) >= {"aftercare", "base_rate", "rules", "late_by_due"}
+    assert set(line["differences"]) == set(line["models"]) - {"aftercare"}
     for metrics in line["models"].values():
         assert set(metrics) >= {"auc", "average_precision", "brier", "ece"}
         assert all(list(values) == ["value", "low", "high"] for values in metrics.values())
@@ -288,7 +293,10 @@ def test_churn_is_evaluated_over_the_span(first_day: Cli) -> None:
 
 
 def test_a_span_without_known_outcomes_is_refused(first_day: Cli) -> None:
-    assert first_day("evaluate issue --from 2027-01-01 --to 2027-02-01")[0] == 4
+    status, _, said = first_day("evaluate issue --from 2027-01-01 --to 2027-02-01")
+    assert status == 4
+    assert "future" in said
+    assert "--from" in said
 
 
 # --- models ------------------------------------------------------------------------------------------

@@ -62,7 +62,7 @@ def test_a_learned_stage_is_promoted_scores_and_is_better_than_chance(
     assert {one.model for one in scored} == {due.name}
     (evaluation,) = shop.evaluator.evaluate("issue", start=SCORED_FROM, end=SCORED_TO, moment="due")
     line = evaluation.line()
-    assert list(line) == ["kind", "moment", "n", "positives", "models"]
+    assert list(line) == ["kind", "moment", "n", "positives", "models", "differences", "refits", "verdict"]
     assert {"aftercare", "base_rate", "rules", "late_by_due", "logistic"} <= set(line["models"])
     auc = {name: values["auc"]["value"] for name, values in line["models"].items()}
     assert auc["aftercare"] > 0.75

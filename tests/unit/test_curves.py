@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from predictors.curves import precision_at, precision_recall_line, reliability_bins, roc_line, wilson
-from predictors.evaluation import average_precision, roc_auc
+from predictors.curves import precision_recall_line, reliability_bins, roc_line, wilson
+from predictors.evaluation import average_precision, precision_at, roc_auc
 
 CASES = st.lists(
     st.tuples(st.integers(0, 1), st.sampled_from([0.05, 0.1, 0.2, 0.4, 0.4, 0.8])), min_size=2, max_size=60
