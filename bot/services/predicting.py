@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 
 from bot.config import Settings
 from bot.errors import InputError, ModelError, Refused, UsageError
@@ -68,7 +69,22 @@ def open_champion(
 
 
 def open_model(settings: Settings, version: models.ModelVersion) -> TrainedModel:
-    """Open the file of a model version, against the hash that the database holds."""
+    """Open the file of a model version, against the hash that the database holds.
+
+    Raises
+    ------
+    ModelError
+        The file is missing, altered, no plain file of the folder, was written by other libraries, or holds another
+        model than the database says; the message says what to do.
+    """
+    if Path(version.path).name != version.path:
+        raise ModelError(f"the file of {version.name} lies outside models.dir ({version.path}) and is not opened")
     with predictor_errors():
         path = settings.path(settings.models.dir) / version.path
-        return load_model(path, version.sha256, version.manifest.get("libraries"))
+        model = load_model(path, version.sha256, version.manifest.get("libraries"))
+    if (model.kind, model.moment, model.horizon_days) != version.series:
+        raise ModelError(
+            f"{version.path} holds a model of {model.kind} {model.moment} {model.horizon_days}, not {version.name}; "
+            "run `aftercare train`"
+        )
+    return model

@@ -81,6 +81,19 @@ class Promoter:
         self._change(chosen, seen, below.below, PromotionWay.ROLLBACK, actor, reason)
         return chosen, seen
 
+    def list_models(self) -> list[models.ModelVersion]:
+        """Return all models, the newest of each kind first."""
+        with self._database.read() as connection:
+            return models.list_models(connection)
+
+    def show(self, name: str) -> models.ModelVersion:
+        """Return one model."""
+        with self._database.read() as connection:
+            found = models.model_named(connection, name)
+        if found is None:
+            raise NotFound(f"there is no model {name}; `aftercare models list` shows them")
+        return found
+
     def history(self, series: models.Series) -> list[promotions.Promotion]:
         """Return all promotions of a series, the newest first."""
         with self._database.read() as connection:

@@ -1,12 +1,12 @@
 """Retraining: a challenger from what was recorded by an instant, promoted only past the gate.
 
-What somebody decides by hand is in `bot.services.promoting`.
+What somebody decides by hand is in `bot.services.promoting`, when it is time to retrain in `bot.services.drifting`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,22 +14,30 @@ import structlog
 
 from bot.clock import Clock
 from bot.config import Settings
-from bot.errors import ModelError, NotFound, UsageError
+from bot.errors import ModelError, UsageError
 from bot.services.experience import observed_outcomes
-from bot.services.predicting import check_kind, open_champion, predictor_errors, read_snapshot
+from bot.services.model_files import ModelFiles, card_files
+from bot.services.predicting import check_kind, open_model, predictor_errors, read_snapshot
 from bot.store import models, promotions
-from bot.store.database import Database
+from bot.store.database import Connection, Database
 from bot.store.enums import ModelStatus, PromotionWay
+from predictors.churn_scoring import FACTS as CHURN_FACTS
 from predictors.churn_training import train_churn
-from predictors.evaluation import Verdict
-from predictors.gain import train_uplift
+from predictors.drift import reference
+from predictors.explain import FACTS as ISSUE_FACTS
+from predictors.gain import GAIN_FACTS, train_uplift
+from predictors.gates import Verdict
 from predictors.labels import LabelledBy
 from predictors.model import TrainedModel
+from predictors.model_card import importances
 from predictors.moments import Moment
 from predictors.registry import save_model
+from predictors.replay import Replay, replay_churn, replay_issue
 from predictors.snapshot import Snapshot
 from predictors.training import TrainingResult, train_issue
 
+FACTS = {"issue": ISSUE_FACTS, "churn": CHURN_FACTS, "uplift": GAIN_FACTS}
+OVERTAKEN = "another model was promoted while this one was trained, and it was not judged against that one; train again"
 log = structlog.get_logger(__name__)
 
 
@@ -75,6 +83,7 @@ class Trainer:
         self._database = database
         self._clock = clock
         self._settings = settings
+        self._files = ModelFiles(database, clock, settings)
 
     def train(
         self,
@@ -104,6 +113,7 @@ class Trainer:
             Uplift, while too few outcomes of experiments are known; the message has the counts.
         """
         check_kind(kind)
+        self._files.sweep()
         until = min(as_of or self._clock.now(), self._clock.now())
         snapshot = read_snapshot(self._database, self._settings, until)
         if kind == "churn":
@@ -120,47 +130,18 @@ class Trainer:
         moments = [Moment(moment)] if moment else [Moment.PLACED, Moment.DUE]
         return [self._train_one(snapshot, kind, one, horizon) for one in moments]
 
-    def list_models(self) -> list[models.ModelVersion]:
-        """Return all models, the newest of each kind first."""
-        with self._database.read() as connection:
-            return models.list_models(connection)
-
-    def show(self, name: str) -> models.ModelVersion:
-        """Return one model."""
-        with self._database.read() as connection:
-            found = models.model_named(connection, name)
-        if found is None:
-            raise NotFound(f"there is no model {name}; `aftercare models list` shows them")
-        return found
-
     def _train_one(self, snapshot: Snapshot, kind: str, moment: Moment, horizon_days: int) -> TrainingReport:
+        series = models.Series(kind, moment.value, horizon_days)
+        with self._database.read() as connection:
+            seen = promotions.top_promotion(connection, series)
         champion, version = self._champion(kind, moment, horizon_days)
-        settings = self._settings.predictors
         with predictor_errors():
-            if kind == "churn":
-                result = train_churn(snapshot, horizon_days=horizon_days, seed=settings.seed, champion=champion)
-            elif kind == "uplift":
-                result = train_uplift(
-                    snapshot,
-                    observed_outcomes(self._database, horizon_days, snapshot.until),
-                    horizon_days=horizon_days,
-                    due_days=settings.issue.due_days,
-                    champion=champion,
-                )
-            else:
-                result = train_issue(
-                    snapshot,
-                    moment,
-                    horizon_days=horizon_days,
-                    due_days=settings.issue.due_days,
-                    labelled_by=LabelledBy(settings.issue.labelled_by),
-                    seed=settings.seed,
-                    champion=champion,
-                )
-        verdict = result.verdict
+            result = self._fit(snapshot, series, champion)
+            replay = self._replay(snapshot, series, champion, result)
+        verdict = result.verdict if replay is None else replay.verdict(self._settings.predictors.seed)
         if version is not None and champion is None:
             verdict = Verdict(passed=True, reason=f"the champion {version.name} cannot be opened any more")
-        stored = self._store(result, verdict)
+        stored, verdict = self._store(result, verdict, seen, replay.fitted_as_of if replay else None)
         log.info("model_trained", model=stored.name, stage=stored.stage, promoted=verdict.passed)
         return TrainingReport(
             name=stored.name,
@@ -177,6 +158,49 @@ class Trainer:
             metrics=result.metrics,
         )
 
+    def _fit(self, snapshot: Snapshot, series: models.Series, champion: TrainedModel | None) -> TrainingResult:
+        settings, (kind, moment, horizon_days) = self._settings.predictors, series
+        if kind == "churn":
+            return train_churn(snapshot, horizon_days=horizon_days, seed=settings.seed, champion=champion)
+        if kind == "uplift":
+            return train_uplift(
+                snapshot,
+                observed_outcomes(self._database, horizon_days, snapshot.until),
+                horizon_days=horizon_days,
+                due_days=settings.issue.due_days,
+                champion=champion,
+            )
+        return train_issue(
+            snapshot,
+            Moment(moment),
+            horizon_days=horizon_days,
+            due_days=settings.issue.due_days,
+            labelled_by=LabelledBy(settings.issue.labelled_by),
+            seed=settings.seed,
+            champion=champion,
+        )
+
+    def _replay(
+        self, snapshot: Snapshot, series: models.Series, champion: TrainedModel | None, result: TrainingResult
+    ) -> Replay | None:
+        """Replay the recipe where the champion has seen the rows that the training itself held out."""
+        settings, (kind, moment, horizon_days) = self._settings.predictors, series
+        if champion is None or kind == "uplift":
+            return None
+        if kind == "churn":
+            return replay_churn(snapshot, champion, horizon_days=horizon_days, seed=settings.seed)
+        if result.held_out is None or (result.held_out.moments >= champion.trained_as_of).all():
+            return None
+        return replay_issue(
+            snapshot,
+            Moment(moment),
+            champion,
+            horizon_days=horizon_days,
+            due_days=settings.issue.due_days,
+            labelled_by=LabelledBy(settings.issue.labelled_by),
+            seed=settings.seed,
+        )
+
     def _champion(
         self, kind: str, moment: Moment, horizon_days: int
     ) -> tuple[TrainedModel | None, models.ModelVersion | None]:
@@ -185,57 +209,91 @@ class Trainer:
         if version is None:
             return None, None
         try:
-            found = open_champion(self._database, self._settings, kind, moment, horizon_days)
+            return open_model(self._settings, version), version
         except ModelError as error:
             log.warning("champion_unusable", model=version.name, reason=str(error))
             return None, version
-        return (found[0] if found else None), version
 
-    def _store(self, result: TrainingResult, verdict: Verdict) -> models.ModelVersion:
+    def _store(
+        self,
+        result: TrainingResult,
+        verdict: Verdict,
+        seen: promotions.Promotion | None,
+        replayed_as_of: datetime | None,
+    ) -> tuple[models.ModelVersion, Verdict]:
         model = result.model
-        with self._database.read() as connection:
-            number = models.next_version(connection, model.kind, model.moment, model.horizon_days)
-        name = f"{model.kind}-{model.moment}-{model.horizon_days}-v{number}"
+        reserved = self._files.reserve(models.Series(model.kind, model.moment, model.horizon_days))
+        try:
+            facts = self._facts(result, verdict, seen, replayed_as_of)
+            path, sha256, manifest = save_model(
+                model, self._files.folder, reserved.name, {"version": reserved.number, **facts}
+            )
+            self._files.write(card_files(manifest, result.held_out))
+            row = models.ModelVersion(
+                id=0,
+                name=reserved.name,
+                kind=model.kind,
+                moment=model.moment,
+                horizon_days=model.horizon_days,
+                version=reserved.number,
+                stage=model.stage.value,
+                path=path.name,
+                sha256=sha256,
+                trained_as_of=model.trained_as_of,
+                created_at=self._clock.now(),
+                metrics=result.metrics,
+                manifest=manifest,
+                status=ModelStatus.CHALLENGER,
+            )
+            with self._database.write() as connection:
+                stored = models.add_model(connection, row)
+                if verdict.passed and not self._promoted(connection, stored, seen, verdict.reason):
+                    verdict = replace(verdict, passed=False, reason=OVERTAKEN)
+        except BaseException:
+            self._files.give_up(reserved)
+            raise
+        self._files.finish(reserved)
+        return stored, verdict
+
+    def _facts(
+        self,
+        result: TrainingResult,
+        verdict: Verdict,
+        seen: promotions.Promotion | None,
+        replayed_as_of: datetime | None,
+    ) -> dict[str, Any]:
+        """Return what the manifest says besides what the model itself knows."""
+        model, learned, settings = result.model, result.learned_from, self._settings.predictors
         facts = {
-            "version": number,
             "metrics": result.metrics,
             "verdict": verdict.reason,
+            "gate": {**asdict(verdict), "replayed_as_of": _iso(replayed_as_of)},
+            "parent": seen.model if seen else None,
             "data_from": _iso(result.data_from),
             "data_until": _iso(result.data_until),
+            "settings": {"seed": settings.seed}
+            | ({} if model.kind == "churn" else settings.issue.model_dump(include={"due_days", "labelled_by"})),
         }
-        folder = self._settings.path(self._settings.models.dir)
-        path, sha256, manifest = save_model(model, folder, name, facts)
-        row = models.ModelVersion(
-            id=0,
-            name=name,
-            kind=model.kind,
-            moment=model.moment,
-            horizon_days=model.horizon_days,
-            version=number,
-            stage=model.stage.value,
-            path=path.name,
-            sha256=sha256,
-            trained_as_of=model.trained_as_of,
-            created_at=self._clock.now(),
-            metrics=result.metrics,
-            manifest=manifest,
-            status=ModelStatus.CHALLENGER,
+        if learned is not None and learned.height:
+            facts["importances"] = importances(
+                model, learned.drop("moment"), {fact.name: fact.features for fact in FACTS[model.kind]}, seed=model.seed
+            )
+            facts["reference"] = reference(learned, model.trained_as_of)
+        return facts
+
+    def _promoted(
+        self, connection: Connection, model: models.ModelVersion, seen: promotions.Promotion | None, reason: str
+    ) -> bool:
+        return promotions.promote(
+            connection,
+            model,
+            seen=seen,
+            below=seen.number if seen else None,
+            way=PromotionWay.GATE if seen else PromotionWay.FIRST,
+            actor="system",
+            reason=reason,
+            now=model.created_at,
         )
-        with self._database.write() as connection:
-            stored = models.add_model(connection, row)
-            seen = promotions.top_promotion(connection, stored.series)
-            if verdict.passed:
-                promotions.promote(
-                    connection,
-                    stored,
-                    seen=seen,
-                    below=seen.number if seen else None,
-                    way=PromotionWay.GATE if seen else PromotionWay.FIRST,
-                    actor="system",
-                    reason=verdict.reason,
-                    now=row.created_at,
-                )
-        return stored
 
 
 def refused(reports: Sequence[TrainingReport]) -> list[TrainingReport]:

@@ -17,7 +17,7 @@ from bot.store.enums import RunState
 from bot.store.once import insert_once
 from bot.store.tables import runs
 
-__all__ = ["Run", "finish_run", "latest_runs", "run_of", "start_run", "take_over_run"]
+__all__ = ["Run", "finish_run", "latest_runs", "run_of", "runs_in", "start_run", "take_over_run"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +79,12 @@ def latest_runs(connection: Connection, job: str, limit: int = 10) -> list[Run]:
     """Return the newest runs of a job, newest first."""
     statement = sa.select(runs).where(runs.c.job == job).order_by(runs.c.started_at.desc(), runs.c.id.desc())
     return [_run(row) for row in connection.execute(statement.limit(limit))]
+
+
+def runs_in(connection: Connection, job: str, state: RunState) -> list[Run]:
+    """Return the runs of a job in a state, in the order of their start."""
+    statement = sa.select(runs).where(runs.c.job == job, runs.c.state == state.value)
+    return [_run(row) for row in connection.execute(statement.order_by(runs.c.started_at, runs.c.id))]
 
 
 def _run(row: Any) -> Run:
