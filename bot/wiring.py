@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from bot.services.large_shop import LargeShop, tasks_of
     from bot.services.mailroom import Mailroom
     from bot.services.parts import Parts
+    from bot.services.patterns import Patterns
     from bot.services.planning import Planner
     from bot.services.previewing import previewing
     from bot.services.promoting import Promoter
@@ -76,6 +77,7 @@ else:
     LargeShop = OnFirstUse("bot.services.large_shop", "LargeShop")
     tasks_of = OnFirstUse("bot.services.large_shop", "tasks_of")
     Parts = OnFirstUse("bot.services.parts", "Parts")
+    Patterns = OnFirstUse("bot.services.patterns", "Patterns")
     Planner = OnFirstUse("bot.services.planning", "Planner")
     previewing = OnFirstUse("bot.services.previewing", "previewing")
     Promoter = OnFirstUse("bot.services.promoting", "Promoter")
@@ -199,6 +201,11 @@ class App:
         return Insight(self.database, self.clock, self.settings)
 
     @cached_property
+    def patterns(self) -> Patterns:
+        """Finds groups of orders with more trouble than expected."""
+        return Patterns(self.database, self.clock, self.settings)
+
+    @cached_property
     def upkeep(self) -> Upkeep:
         """Does what time does to check-ins."""
         return Upkeep(self.database, self.clock, self.settings, self.playbooks)
@@ -319,6 +326,7 @@ class App:
             Step(name="plan", work=self._plan),
             Step(name="label", work=self.labeller.label),
             Step(name="forget_mails", work=lambda: self.mailroom.forget()),
+            Step(name="patterns", work=lambda: self.patterns.refresh(), required=False),
         ]
         return DailyRound(self.database, self.clock, self.settings, steps)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import click
+from rich.markup import escape
 
-from bot.commands.base import application, config_option, json_option, print_json, print_table
+from bot.commands.base import application, config_option, instant_argument, json_option, print_json, print_table
 
 __all__ = ["report_command"]
 
@@ -54,4 +55,31 @@ def lift_command(playbook: str | None, as_json: bool) -> int:
     for one in found:
         variant = "" if one.arm == "treated" else f" ({one.arm})"
         click.echo(f"{one.playbook}{variant}, {one.outcome}: {one.text}")
+    return 0
+
+
+@report_command.command("patterns")
+@click.option("--as-of", "as_of", metavar="T", help="What was known at an instant, instead of now.")
+@config_option
+@json_option
+def patterns_command(as_of: str | None, as_json: bool) -> int:
+    """Lots, products, sellers and regions with more trouble lately than expected, and who has not complained yet."""
+    with application() as app:
+        found = app.patterns.report(instant_argument(as_of, app.settings))
+        zone = app.settings.shop.zone
+    if as_json:
+        print_json(one.line() for one in found)
+        return 0
+    if not found:
+        click.echo("No group of orders has more trouble than expected.")
+        return 0
+    rows = [
+        (
+            escape(one.sentence),
+            f"{one.stored.first_seen_at.astimezone(zone):%Y-%m-%d}" if one.stored else "now",
+            len(one.silent),
+        )
+        for one in found
+    ]
+    print_table("Patterns, most surprising first", ("pattern", "known since", "silent orders"), rows)
     return 0

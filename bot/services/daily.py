@@ -33,10 +33,11 @@ GIVE_UP = timedelta(hours=3)
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One part of the round; `work` returns how much it did."""
+    """One part of the round; `work` returns how much it did. Where it is not `required`, its failure stops no other."""
 
     name: str
     work: Callable[[], int]
+    required: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +76,12 @@ class DailyRound:
         done: dict[str, int] = {}
         try:
             for step in self._steps:
-                done[step.name] = step.work()
+                try:
+                    done[step.name] = step.work()
+                except Exception as error:
+                    if step.required:
+                        raise
+                    log.error("daily_step_failed", step=step.name, day=day.isoformat(), error=type(error).__name__)
         except BaseException as error:
             self._finish(day, RunState.FAILED, {"done": done, "error": type(error).__name__})
             raise

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from bot.decide.emergence import PatternState
 from bot.decide.lifecycle import OutreachState
 from bot.store.columns import flag, instant, json, metadata, number, one_of, ref, table, text, whole
 from bot.store.enums import (
@@ -106,6 +107,18 @@ predictions = table(
     text("model"), ref("model_version_id", "model_versions", null=True), json("reasons"), json("fragility"), instant("recorded_at"),
     sa.UniqueConstraint("kind", "moment", "subject", "as_of", "model"),
     one_of("kind", PredictionKind), sa.Index(None, "order_id"), sa.Index(None, "customer_id"), sa.Index(None, "kind", "recorded_at"),
+)  # fmt: skip
+
+# Groups of orders with more trouble than expected: since when, and when it was last news. Names no customer and no order.
+patterns = table(
+    "patterns", text("cell"), text("kind"), text("state"), whole("window_days"), whole("troubled"), whole("exposed"),
+    number("expected", null=False), number("p_value", null=False), instant("first_seen_at"), instant("last_seen_at"),
+    instant("closed_at", null=True), instant("news_at"), whole("news_troubled"), instant("told_at", null=True),
+    one_of("state", PatternState),
+    sa.Index(
+        "uq_patterns_open", "cell", "kind", unique=True,
+        sqlite_where=sa.text("state = 'open'"), postgresql_where=sa.text("state = 'open'"),
+    ),
 )  # fmt: skip
 
 # --- Planning and outreach ---------------------------------------------------------------------------

@@ -41,7 +41,7 @@ CLOSED_WORDS = {
 }  # fmt: skip
 OF_NOBODY = {
     "model_versions", "articles", "article_versions", "runs", "controls", "audit", "products", "suppressions",
-    "alembic_version", "slack_posts", "buckets", "mailboxes",
+    "alembic_version", "patterns", "promotions", "slack_posts", "buckets", "mailboxes",
 }  # fmt: skip
 
 
