@@ -67,6 +67,27 @@ def customer_features(snapshot: Snapshot, at: datetime) -> pl.DataFrame:
     return people.drop("first", "last").sort("customer_id")
 
 
+def purchase_values(snapshot: Snapshot, at: datetime) -> pl.DataFrame:
+    """Return how many of each customer's purchases by `at` had a value above 0, and their mean value.
+
+    The first purchase counts: leaving it out, as the literature does, forecast the spend of CDNOW's customers worse on
+    each of three windows inside the history (`benchmarks/churn.py`). Free, refunded and unpriced orders do not count.
+
+    Returns
+    -------
+    polars.DataFrame
+        customer_id, valued_purchases (float) and mean_value in the orders' own currency; only customers with one.
+    """
+    days = _purchases(snapshot.at(at)).group_by("customer_id", "day").agg(pl.col("total").sum())
+    # Sorted, so that sums do not depend on the order of the groups.
+    valued = days.filter(pl.col("total") > 0).sort("customer_id", "day")
+    return (
+        valued.group_by("customer_id", maintain_order=True)
+        .agg(valued_purchases=pl.len().cast(pl.Float64), mean_value=pl.col("total").mean())
+        .sort("customer_id")
+    )
+
+
 def bought_within(snapshot: Snapshot, start: datetime, end: datetime) -> pl.Series:
     """Return the customers who placed an order after `start` and up to `end`."""
     orders = _purchases(snapshot)
