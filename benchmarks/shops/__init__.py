@@ -1,0 +1,1 @@
+"""Invented shops for the benchmarks."""
