@@ -6,7 +6,7 @@ In bulk and without building objects row by row. What the frames are for is none
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -53,7 +53,9 @@ _TYPES: Mapping[str, type[pl.DataType]] = {
 }  # fmt: skip
 
 
-def read_snapshot(connection: Connection, *, until: datetime, timezone: str) -> Snapshot:
+def read_snapshot(
+    connection: Connection, *, until: datetime, timezone: str, more_kinds: Collection[str] = ()
+) -> Snapshot:
     """Read all that was recorded by an instant.
 
     Parameters
@@ -62,9 +64,12 @@ def read_snapshot(connection: Connection, *, until: datetime, timezone: str) -> 
         Rows recorded later are not read at all.
     timezone : str
         The shop's zone; naive times among the attributes (`ship_by`) are in it.
+    more_kinds : collection of str
+        Kinds of touchpoint to read besides those that predictions are made from.
     """
     revisions = _revisions(connection, until)
-    frames = {name: _entity(connection, name, until, timezone, revisions.get(name, [])) for name in _PLAIN}
+    kinds = (*_KINDS, *more_kinds)
+    frames = {name: _entity(connection, name, until, timezone, revisions.get(name, []), kinds) for name in _PLAIN}
     return Snapshot(**frames, until=until, timezone=timezone)
 
 
@@ -82,7 +87,12 @@ def order_by_key(connection: Connection, key: str) -> list[int]:
 
 
 def _entity(
-    connection: Connection, name: str, until: datetime, timezone: str, revisions: Sequence[sa.Row[Any]]
+    connection: Connection,
+    name: str,
+    until: datetime,
+    timezone: str,
+    revisions: Sequence[sa.Row[Any]],
+    kinds: Sequence[str],
 ) -> pl.DataFrame:
     table = metadata.tables[name]
     sqlite = connection.dialect.name == "sqlite"
@@ -91,7 +101,7 @@ def _entity(
     columns.append(_text(table.c.attributes, sqlite))
     query = sa.select(*columns).where(table.c.recorded_at <= until)
     if name == "touchpoints":
-        query = query.where(table.c.kind.in_(_KINDS))
+        query = query.where(table.c.kind.in_(kinds))
     names = [*_PLAIN[name], *_INSTANTS[name], "attributes"]
     values = list(zip(*connection.execute(query).all(), strict=True)) or [()] * len(names)
     instant_type: type[pl.DataType] = pl.String if sqlite else pl.Int64
