@@ -41,7 +41,9 @@ def issue_features(snapshot: Snapshot, moments: pl.DataFrame, subjects: pl.DataF
     events = history_events(snapshot, everyone, moments)
     described = describe(snapshot, subjects.select("order_id", "moment"))
     rows = join_histories(described, events)
-    columns = [*IDENTITY, *_order_columns(moment), *[c for c in rows.columns if c not in described.columns]]
+    # The mean square is there for the spread only.
+    histories = [c for c in rows.columns if c not in described.columns and not c.endswith("_squared")]
+    columns = [*IDENTITY, *_order_columns(moment), *histories]
     rows = rows.with_columns(_order_features()).with_columns(_against_history())
     return rows.select(columns + _AGAINST[moment]).sort("moment", "order_id")
 
@@ -171,7 +173,15 @@ def _order_features() -> list[pl.Expr]:
 
 
 def _against_history() -> list[pl.Expr]:
+    # Days that the promise leaves beyond the seller's usual hand-over and the route's usual transit, also in units of
+    # the transit's own spread (at least half a day, so that a route seen once does not divide by nothing).
+    transit = pl.col("route_fading_transit_days")
+    slack = pl.col("promise_days") - transit - pl.col("seller_fading_handover_days")
+    spread = (pl.col("route_fading_transit_days_squared") - transit**2).clip(0.25).sqrt()
     return [
+        slack.alias("promise_slack_days"),
+        spread.alias("route_transit_spread_days"),
+        (slack / spread).alias("promise_slack_spreads"),
         (pl.col("promise_days") - pl.col("route_delivery_days")).alias("promise_margin_days"),
         (pl.col("elapsed_days") - pl.col("route_delivery_days")).alias("elapsed_against_usual_days"),
         (pl.col("handover_days") - pl.col("seller_handover_days")).alias("handover_against_usual_days"),
@@ -186,9 +196,10 @@ _HANDLING = (
     "paid_hours", "paid", "not_delivered", "elapsed_days", "days_early", "shipped", "handover_days",
     "handover_late_days", "transit_days", "exceptions", "complaints", "payment_type", "installments",
 )  # fmt: skip
+_PROMISE = ("promise_margin_days", "promise_slack_days", "route_transit_spread_days", "promise_slack_spreads")
 _AGAINST = {
-    Moment.PLACED: ["promise_margin_days"],
-    Moment.DUE: ["promise_margin_days", "elapsed_against_usual_days", "handover_against_usual_days"],
+    Moment.PLACED: [*_PROMISE],
+    Moment.DUE: [*_PROMISE, "elapsed_against_usual_days", "handover_against_usual_days"],
 }
 
 

@@ -21,7 +21,7 @@ from predictors.evaluation import Target, Verdict, gate, measure
 from predictors.features import IDENTITY, issue_features
 from predictors.frames import Array, feature_columns
 from predictors.issue import BlendModel, LogisticModel
-from predictors.labels import LabelledBy, label_issues, resolve_mode
+from predictors.labels import LabelledBy, label_issues, resolve_mode, settled_after
 from predictors.model import Stage, TrainedModel, reference_values
 from predictors.moments import Moment, issue_subjects, order_moments
 from predictors.rules import untrained_rules
@@ -90,10 +90,16 @@ class LabelledRows:
 def labelled_rows(
     snapshot: Snapshot, moment: Moment, *, horizon_days: int, due_days: int, mode: LabelledBy
 ) -> LabelledRows:
-    """Build the features and labels of every order whose outcome is known by the snapshot."""
+    """Build the features and labels of every order whose outcome is known by the snapshot.
+
+    At purchase the wait for ratings begins at the end of the promised day, which does not depend on how the order
+    went: counting from the delivery would favour what came fast.
+    """
     moments = order_moments(snapshot, due_days=due_days)
     subjects = issue_subjects(moments, moment).filter(pl.col("moment") <= snapshot.until)
-    labels = label_issues(snapshot, subjects, horizon_days=horizon_days, mode=mode)
+    wait = settled_after(snapshot, moments, horizon_days=horizon_days, mode=mode)
+    settling = subjects.with_columns(settles_from="promised_end" if moment is Moment.PLACED else "moment")
+    labels = label_issues(snapshot, settling, horizon_days=horizon_days, mode=mode, settle_days=wait)
     observed = subjects.join(labels.select("order_id"), on="order_id", how="semi")
     frame = issue_features(snapshot, moments, observed, moment).join(labels, on="order_id", maintain_order="left")
     return LabelledRows(frame=frame, features=feature_columns(frame, [*IDENTITY, "issue", "known_at"]))

@@ -1,0 +1,92 @@
+"""Running sums of facts by key, read strictly before each subject's own moment: whole, recent, and fading.
+
+What the facts are and which features come of them is decided in `predictors.histories`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+_DAY = 86400.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sums:
+    """Which sums of one history are wanted.
+
+    Parameters
+    ----------
+    column : str
+        The key, a column of the facts and of the subjects.
+    prefix : str
+        What the columns of the result begin with; `_recent` and `_fading` stand before it.
+    whole : sequence of str
+        Counts summed over all the past.
+    recent_days : int, optional
+        Sum the same counts also over so many days before the moment.
+    fading : sequence of str
+        Counts of which half is left after `half_life_days`.
+    """
+
+    column: str
+    prefix: str
+    whole: Sequence[str]
+    recent_days: int | None = None
+    fading: Sequence[str] = ()
+    half_life_days: float = 60.0
+
+
+def join_sums(subjects: pl.DataFrame, facts: pl.DataFrame, wanted: Sums) -> pl.DataFrame:
+    """Add to each subject the sums of what was available strictly before its moment; zero where nothing was.
+
+    A fading sum is the running sum of count * 2^(t / half-life), divided by 2^(moment / half-life): no fact needs to
+    be visited again. With t in days since 1970 and a half-life of 60 days this stays finite until the year 2138.
+
+    Parameters
+    ----------
+    subjects : polars.DataFrame
+        `_row` (unique), `moment`, and the key; sorted by moment.
+    facts : polars.DataFrame
+        `available_at`, the key and the counts; sorted by `available_at`.
+    """
+    whole = [f"{wanted.prefix}{count}" for count in wanted.whole]
+    fading = [f"_fading{wanted.prefix}{count}" for count in wanted.fading]
+    counted = sorted({*wanted.whole, *wanted.fading})
+    growth = _power("available_at", wanted.half_life_days)
+    running = (
+        facts.filter(pl.col(wanted.column).is_not_null() & pl.any_horizontal(pl.col(counted) != 0))
+        .select(
+            wanted.column,
+            "available_at",
+            *[pl.col(count).alias(name) for count, name in zip(wanted.whole, whole, strict=True)],
+            *[(pl.col(count) * growth).alias(name) for count, name in zip(wanted.fading, fading, strict=True)],
+        )
+        .with_columns(pl.col(*whole, *fading).cum_sum().over(wanted.column))
+        .group_by(wanted.column, "available_at", maintain_order=True)
+        .last()
+    )
+    result = _before(subjects, running, "moment", wanted.column).with_columns(
+        *[pl.col(name).fill_null(0.0) for name in whole],
+        *[(pl.col(name) / _power("moment", wanted.half_life_days)).fill_null(0.0) for name in fading],
+    )
+    if wanted.recent_days is None:
+        return result
+    since = subjects.select("_row", wanted.column, _since=pl.col("moment") - pl.duration(days=wanted.recent_days))
+    earlier = _before(since, running.drop(fading), "_since", wanted.column).select(
+        "_row", *[pl.col(name).fill_null(0.0).alias(f"_recent{name}") for name in whole]
+    )
+    result = result.join(earlier, on="_row", how="left", maintain_order="left")
+    return result.with_columns((pl.col(name) - pl.col(f"_recent{name}")).alias(f"_recent{name}") for name in whole)
+
+
+def _before(subjects: pl.DataFrame, running: pl.DataFrame, at: str, column: str) -> pl.DataFrame:
+    return subjects.join_asof(
+        running, left_on=at, right_on="available_at", by=column, allow_exact_matches=False, check_sortedness=False
+    ).drop("available_at", strict=False)
+
+
+def _power(at: str, half_life_days: float) -> pl.Expr:
+    return pl.lit(2.0).pow(pl.col(at).dt.epoch("s").cast(pl.Float64) / (_DAY * half_life_days))
