@@ -197,10 +197,26 @@ class ChurnModel(Section):
     horizon_days: PositiveInt = 90
 
 
+class Drift(Section):
+    every_days: Annotated[int, Field(ge=0)] = 7
+    psi: Annotated[float, Field(gt=0)] = 0.25
+    level: Annotated[float, Field(gt=0)] = 0.25
+    recent_days: PositiveInt = 28
+    weeks: PositiveInt = 8
+
+
+class Retrain(Section):
+    after_days: Annotated[int, Field(ge=0)] = 30
+    on_drift: bool = True
+    pause_days: PositiveInt = 7
+
+
 class Predictors(Section):
     issue: IssueModel = IssueModel()
     churn: ChurnModel = ChurnModel()
     bands: Bands = Bands()
+    drift: Drift = Drift()
+    retrain: Retrain = Retrain()
     seed: int = 0
 
 

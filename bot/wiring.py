@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bot.channel_wiring import build_email, build_identity, build_slack
 from bot.channels.base import Channel
-from bot.channels.email import Identity, OutboxEmailChannel, Server, SmtpEmailChannel
+from bot.channels.email import Identity
 from bot.channels.slack.api import SlackApi
 from bot.channels.slack.channel import SlackChannel
 from bot.clock import Clock, clock_from_environment
 from bot.config import Settings, load_settings
 from bot.decide.playbook import Playbook
-from bot.errors import ConfigurationError
 from bot.lazy import OnFirstUse
 from bot.scheduler import Job, Scheduler
 from bot.services.daily import DailyRound, Step
@@ -41,12 +40,12 @@ from messages.catalogue import Catalogue
 # These import scikit-learn, polars, the encoder, Slack's SDK or dkimpy: seconds that most commands can do without.
 if TYPE_CHECKING:
     from bot.channels.email.mailbox import Mailbox
-    from bot.channels.email.signing import DkimSigner
     from bot.channels.slack.connection import SlackConnection
     from bot.mail_wiring import build_mailbox, build_mailroom
     from bot.services.conversation import Conversations
     from bot.services.curation import Curation
     from bot.services.delivery import Deliverer
+    from bot.services.drifting import DriftWatch
     from bot.services.evaluating import Evaluator
     from bot.services.forecasting import rescoring_by
     from bot.services.insight import Insight
@@ -61,14 +60,14 @@ if TYPE_CHECKING:
     from bot.services.promoting import Promoter
     from bot.services.retraining import Trainer
     from bot.services.scoring import Scorer
+    from bot.services.touchpoint_ledger import TouchpointLedger
 else:
     build_mailbox = OnFirstUse("bot.mail_wiring", "build_mailbox")
     build_mailroom = OnFirstUse("bot.mail_wiring", "build_mailroom")
-    DkimSigner = OnFirstUse("bot.channels.email.signing", "DkimSigner")
-    SlackConnection = OnFirstUse("bot.channels.slack.connection", "SlackConnection")
     Conversations = OnFirstUse("bot.services.conversation", "Conversations")
     Curation = OnFirstUse("bot.services.curation", "Curation")
     Deliverer = OnFirstUse("bot.services.delivery", "Deliverer")
+    DriftWatch = OnFirstUse("bot.services.drifting", "DriftWatch")
     Evaluator = OnFirstUse("bot.services.evaluating", "Evaluator")
     rescoring_by = OnFirstUse("bot.services.forecasting", "rescoring_by")
     Insight = OnFirstUse("bot.services.insight", "Insight")
@@ -83,6 +82,7 @@ else:
     Promoter = OnFirstUse("bot.services.promoting", "Promoter")
     Trainer = OnFirstUse("bot.services.retraining", "Trainer")
     Scorer = OnFirstUse("bot.services.scoring", "Scorer")
+    TouchpointLedger = OnFirstUse("bot.services.touchpoint_ledger", "TouchpointLedger")
 
 # Deliveries are looked for this often at least: a customer who was promised an answer does not wait for a tick.
 DELIVERY_SECONDS = 1.0
@@ -191,6 +191,11 @@ class App:
         return Promoter(self.database, self.clock, self.settings)
 
     @cached_property
+    def drift(self) -> DriftWatch:
+        """Sees whether the champions still fit, and when it is time to train again."""
+        return DriftWatch(self.database, self.clock, self.settings, self.trainer)
+
+    @cached_property
     def evaluator(self) -> Evaluator:
         """Measures our model beside baselines."""
         return Evaluator(self.database, self.clock, self.settings)
@@ -204,6 +209,11 @@ class App:
     def patterns(self) -> Patterns:
         """Finds groups of orders with more trouble than expected."""
         return Patterns(self.database, self.clock, self.settings)
+
+    @cached_property
+    def touchpoint_ledger(self) -> TouchpointLedger:
+        """Weighs what a customer has been through."""
+        return TouchpointLedger(self.database, self.clock, self.settings)
 
     @cached_property
     def upkeep(self) -> Upkeep:
@@ -229,38 +239,12 @@ class App:
     @cached_property
     def email_identity(self) -> Identity:
         """Who writes our mails."""
-        email, secret = self.settings.email, self.settings.secrets.secret_key
-        if secret is None or self.signer is None:
-            raise ConfigurationError([("AFTERCARE_SECRET_KEY", "set it to a long random text; it signs the links")])
-        identity = Identity(
-            sender=email.sender,
-            name=email.sender_name or self.settings.shop.name,
-            reply_to=email.reply_to,
-            signer=self.signer,
-            secret=secret.get_secret_value(),
-        )
-        key = self.settings.secrets.dkim_key
-        if not email.dkim_selector or key is None:  # bot.config refuses the one without the other
-            return identity
-        return replace(
-            identity,
-            dkim=DkimSigner(
-                domain=identity.domain, selector=email.dkim_selector, key=key.get_secret_value(), clock=self.clock
-            ),
-        )
+        return build_identity(self)
 
     @cached_property
     def email(self) -> Channel | None:
         """The mail channel, into a folder or to a server; None where email is off."""
-        settings = self.settings
-        if not settings.email.enabled:
-            return None
-        if settings.email.outbox:
-            return OutboxEmailChannel(settings.path(settings.email.outbox), self.email_identity, self.clock)
-        url = settings.secrets.smtp_url
-        if url is None:
-            raise ConfigurationError([("SMTP_URL", "set it, or write email.outbox: FOLDER")])
-        return SmtpEmailChannel(Server.from_url(url.get_secret_value()), self.email_identity, self.clock)
+        return build_email(self)
 
     @cached_property
     def mailroom(self) -> Mailroom:
@@ -280,18 +264,7 @@ class App:
     @cached_property
     def slack(self) -> SlackConnection | None:
         """The connection to the workspace; None where Slack is off."""
-        if self.settings.slack.mode == "off":
-            return None
-        return SlackConnection(
-            api=self.slack_api,
-            database=self.database,
-            clock=self.clock,
-            settings=self.settings,
-            review=self.review,
-            conversations=self.conversations,
-            # With workers, the transaction that wrote the words has called one.
-            send_utterance=(lambda _: None) if self.settings.delivery.by_workers else self.deliverer.send_utterance,
-        )
+        return build_slack(self)
 
     @cached_property
     def channels(self) -> dict[str, Channel]:
@@ -326,7 +299,10 @@ class App:
             Step(name="plan", work=self._plan),
             Step(name="label", work=self.labeller.label),
             Step(name="forget_mails", work=lambda: self.mailroom.forget()),
+            Step(name="drift", work=lambda: self.drift.look_if_due(), required=False),
+            Step(name="retrain", work=lambda: self.drift.retrain_if_due(), required=False),
             Step(name="patterns", work=lambda: self.patterns.refresh(), required=False),
+            Step(name="experience", work=lambda: self.touchpoint_ledger.learn_if_due(), required=False),
         ]
         return DailyRound(self.database, self.clock, self.settings, steps)
 
@@ -415,9 +391,8 @@ class App:
 
     def close(self) -> None:
         """Give back what was opened."""
-        if "channels" in self.__dict__:
-            for channel in self.channels.values():
-                channel.close()
+        for channel in self.__dict__.get("channels", {}).values():
+            channel.close()
         if "database" in self.__dict__:
             self.database.close()
 

@@ -1,7 +1,7 @@
 """Has the world moved away from a model? Shifts of its features since training, and its level against what came.
 
 Two readings, each with the false-alarm rate that it is built for. A feature alarms where its population stability index
-(PSI) exceeds both the stated bound and what chance alone would give so few rows. The level alarms where matured outcomes
+(PSI) exceeds both the stated bound and what chance alone would give so few rows, unless it always wandered that far. The level alarms where matured outcomes
 differ from the sum of the probabilities by more than the stated share, and by more than chance. Where there are too
 few rows, that is what is said. Which rows these are belongs to `predictors.monitoring`, what an alarm sets off to the
 product.
@@ -22,7 +22,16 @@ from predictors.curves import wilson
 from predictors.frames import Array
 from predictors.gates import Target
 
-__all__ = ["FALSE_ALARMS", "FeatureShift", "Level", "WeekLevel", "feature_shifts", "level", "reference", "week_levels"]
+__all__ = [
+    "FALSE_ALARMS",
+    "FeatureShift",
+    "Level",
+    "WeekLevel",
+    "feature_shifts",
+    "level",
+    "reference",
+    "week_levels",
+]
 
 # P(any alarm at one look at a stable world), for the features of a model together and for its level.
 FALSE_ALARMS = 0.005
@@ -31,21 +40,36 @@ MIN_ROWS = 100
 MIN_OUTCOMES = 10
 BINS = 10
 MAX_LEVELS = 12
+# A pipeline is broken where so many more rows than before lack a feature, or hold a category never seen.
+MAX_UNKNOWN = 0.2
 FOUR_WEEKS = timedelta(weeks=4)
 MAX_PLACEMENTS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureShift:
-    """How far one feature has moved: its PSI, and from which value on that is an alarm."""
+    """How far one feature has moved.
+
+    Attributes
+    ----------
+    psi, bound : float
+        Its population stability index, and from which value on that is an alarm.
+    unknown : float
+        By how much the share of missing values and of categories never seen has grown.
+    wanders : bool
+        It moved further than the stated bound in the past already, as running histories do: then its PSI says nothing,
+        and only `unknown` can alarm.
+    """
 
     feature: str
     psi: float
     bound: float
+    unknown: float
+    wanders: bool
 
     @property
     def alarm(self) -> bool:
-        return self.psi > self.bound
+        return self.psi > self.bound and (not self.wanders or self.unknown > MAX_UNKNOWN)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,8 +141,7 @@ def feature_shifts(learned: Mapping[str, Any], recent: pl.DataFrame, *, bound: f
     """Compare recent rows with what a model learned from, the largest shift first.
 
     Under no change PSI is about (1/n + 1/m) times a chi-square of (bins - 1) degrees (Yurdakul & Naranjo, 2020, n and
-    m rows). A feature's bound is raised to the quantile that all features together pass with `FALSE_ALARMS`, and to
-    what it used to wander before that.
+    m rows). A feature's bound is raised to the quantile that all features together pass with `FALSE_ALARMS`.
 
     Parameters
     ----------
@@ -147,9 +170,19 @@ def feature_shifts(learned: Mapping[str, Any], recent: pl.DataFrame, *, bound: f
         if used.sum() < 2:
             continue
         by_chance = float(chi2.ppf(1 - FALSE_ALARMS / len(features), int(used.sum()) - 1)) * spread
-        highest = max(bound, by_chance, float(bins.get("usual", 0.0)) + by_chance)
-        shifts.append(FeatureShift(feature=name, psi=_psi(expected[used], counts[used]), bound=highest))
-    return sorted(shifts, key=lambda one: (-(one.psi / one.bound), one.feature))
+        # The last place counts missing values, the one before it, of a category, the levels never seen.
+        unseen = slice(-1, None) if "edges" in bins else slice(-2, None)
+        unknown = float(counts[unseen].sum() / recent.height - expected[unseen].sum() / rows)
+        shifts.append(
+            FeatureShift(
+                feature=name,
+                psi=_psi(expected[used], counts[used]),
+                bound=max(bound, by_chance),
+                unknown=unknown,
+                wanders=float(bins.get("usual", 0.0)) > bound,
+            )
+        )
+    return sorted(shifts, key=lambda one: (not one.alarm, -one.psi, one.feature))
 
 
 def week_levels(moments: pl.Series, y: Target, p: Array) -> list[WeekLevel]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import click
 
 from bot.commands.base import (
     application,
-    cli_actor,
     config_option,
     instant_argument,
     json_option,
@@ -25,8 +23,6 @@ from predictors.backtest import Refit
 KIND = click.Choice(["issue", "churn", "uplift"])
 MOMENT = click.Choice(["placed", "due"])
 horizon_option = click.option("--horizon-days", type=click.IntRange(min=1), help="Days after the moment that count.")
-
-reason_option = click.option("--reason", default="by hand", show_default=True, help="Why; the audit log keeps it.")
 
 
 @click.command("train")
@@ -63,7 +59,7 @@ def train_command(
 
 
 def _training_row(report: Any) -> tuple[Any, ...]:
-    auc = _interval(report.metrics.get("aftercare", {}).get("auc"))
+    auc = interval(report.metrics.get("aftercare", {}).get("auc"))
     decision = "promoted" if report.promoted else f"kept out: {report.reason}"
     return report.name, report.stage, report.rows, report.positives, auc, decision
 
@@ -203,7 +199,7 @@ _SHOWN_METRICS = ("auc", "average_precision", "brier", "ece", "precision_at_10_p
 
 def _stacked_interval(metric: Any) -> str:
     """Write the interval below the value: columns stay narrow enough for a terminal."""
-    return _interval(metric).replace(" [", "\n[", 1)
+    return interval(metric).replace(" [", "\n[", 1)
 
 
 def _show_refit(what: str, done: int, total: int) -> None:
@@ -211,95 +207,8 @@ def _show_refit(what: str, done: int, total: int) -> None:
         click.echo(f"fitting {what} ({done + 1} of {total})", err=True)
 
 
-@click.group("models")
-def models_command() -> None:
-    """List, show, promote or roll back models."""
-
-
-@models_command.command("list")
-@config_option
-@json_option
-def list_models(as_json: bool) -> None:
-    """List all models; the champion of each kind scores."""
-    with application() as app:
-        found = app.promoter.list_models()
-    if as_json:
-        print_json(_model_line(one) for one in found)
-        return
-    columns = ("model", "status", "stage", "trained as of", "AUC on later data", "sha256")
-    rows = (
-        (
-            one.name,
-            one.status.value,
-            one.stage,
-            one.trained_as_of.isoformat(),
-            _interval(one.metrics.get("aftercare", {}).get("auc")),
-            one.sha256[:12],
-        )
-        for one in found
-    )
-    print_table("Models", columns, rows)
-
-
-@models_command.command("show")
-@click.argument("name")
-@config_option
-@json_option
-def show_model(name: str, as_json: bool) -> None:
-    """Show a model's manifest."""
-    with application() as app:
-        found = app.promoter.show(name)
-    if as_json:
-        print_json([{**_model_line(found), "manifest": dict(found.manifest)}])
-    else:
-        click.echo(json.dumps(dict(found.manifest), indent=2, ensure_ascii=False))
-
-
-@models_command.command("promote")
-@click.argument("name")
-@reason_option
-@config_option
-def promote_model(name: str, reason: str) -> None:
-    """Let a model score from now on, whatever the gate said."""
-    with application() as app:
-        chosen = app.promoter.promote(name, actor=cli_actor(), reason=reason)
-    click.echo(f"{chosen.name} scores from now on.")
-
-
-@models_command.command("rollback")
-@click.option("--kind", type=KIND, required=True)
-@click.option("--moment", type=MOMENT, help="For issue; default: due.")
-@horizon_option
-@reason_option
-@config_option
-def rollback_model(kind: str, moment: str | None, horizon_days: int | None, reason: str) -> None:
-    """Go back to the model that scored before; again, to the one before that."""
-    if kind != "issue" and moment:
-        raise UsageError(f"{kind} has no moments; leave --moment out")
-    with application() as app:
-        settings = app.settings.predictors
-        horizon = horizon_days or (settings.churn if kind == "churn" else settings.issue).horizon_days
-        at = (moment or "due") if kind == "issue" else "now"
-        chosen, undone = app.promoter.rollback(kind, at, horizon, actor=cli_actor(), reason=reason)
-    click.echo(f"{chosen.name} scores again, instead of {undone.model}.")
-
-
-def _model_line(one: Any) -> dict[str, Any]:
-    return {
-        "model": one.name,
-        "kind": one.kind,
-        "moment": one.moment,
-        "horizon_days": one.horizon_days,
-        "version": one.version,
-        "status": one.status.value,
-        "stage": one.stage,
-        "sha256": one.sha256,
-        "trained_as_of": one.trained_as_of.isoformat(),
-        "metrics": dict(one.metrics),
-    }
-
-
-def _interval(metric: Any) -> str:
+def interval(metric: Any) -> str:
+    """Write a value with its interval, as far as they are there."""
     if not metric or metric["value"] is None:
         return ""
     low, high = metric["low"], metric["high"]

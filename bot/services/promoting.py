@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import structlog
 
 from bot.clock import Clock
 from bot.config import Settings
 from bot.errors import AlreadyDecided, NotFound, Refused
+from bot.services.model_files import ModelFiles
 from bot.services.predicting import open_model
 from bot.store import models, promotions
 from bot.store.database import Database
@@ -24,6 +27,7 @@ class Promoter:
         self._database = database
         self._clock = clock
         self._settings = settings
+        self._files = ModelFiles(database, clock, settings)
 
     def promote(self, name: str, *, actor: str, reason: str) -> models.ModelVersion:
         """Let a named model score from now on, after its file was checked; the one that scores already stays.
@@ -93,6 +97,14 @@ class Promoter:
         if found is None:
             raise NotFound(f"there is no model {name}; `aftercare models list` shows them")
         return found
+
+    def strangers(self) -> list[str]:
+        """Return the model files of which the database knows nothing."""
+        return self._files.strangers()
+
+    def card(self, model: models.ModelVersion) -> Path:
+        """Return where a model's card lies, if it has one."""
+        return self._files.card(model.name)
 
     def history(self, series: models.Series) -> list[promotions.Promotion]:
         """Return all promotions of a series, the newest first."""
