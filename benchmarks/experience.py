@@ -21,7 +21,6 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from bot.clock import ManualClock
@@ -32,12 +31,12 @@ from bot.store import migrations
 from bot.store.database import open_database
 from predictors.experience import (
     EXPERIENCES,
-    ExperienceWeights,
     bootstrap_weights,
     experience_points,
     experience_scores,
     fit_experience,
 )
+from predictors.experience_training import plain_chances
 from predictors.frames import Array, expit, logit
 from predictors.labels import LabelledBy, label_issues
 from predictors.moments import Moment, issue_subjects, order_moments
@@ -108,22 +107,6 @@ def _labelled(snapshot: object) -> pl.DataFrame:
     return subjects.join(labels, on="order_id").select("customer_id", "moment", pl.col("issue").cast(pl.Int64))
 
 
-def plain_average(points: pl.DataFrame, subjects: pl.DataFrame) -> Array:
-    """Return the mean sign of all that was experienced by each moment, 0 where nothing was."""
-    unfading = ExperienceWeights(
-        weights={one.name: 1.0 for one in EXPERIENCES}, bad_half_life_days=1e9, good_half_life_days=1e9, level=0.0
-    )
-    total = experience_scores(unfading, points, subjects)
-    count = (
-        subjects.with_row_index("row")
-        .join(points, on="customer_id")
-        .filter(pl.col("recorded_at") <= pl.col("moment"))["row"]
-        .to_numpy()
-    )
-    average: Array = total / np.maximum(np.bincount(count, minlength=subjects.height), 1)
-    return average
-
-
 def measure(name: str, journeys: Journeys) -> None:
     """Fit on the earlier part, judge on the later one, print."""
     earlier, later, points = journeys.earlier, journeys.later, journeys.points
@@ -132,7 +115,7 @@ def measure(name: str, journeys: Journeys) -> None:
     draws = bootstrap_weights(points, earlier, target, rounds=FITS, seed=0)
     chances = {
         "experience": expit(weights.level - experience_scores(weights, points, later)),
-        "plain average": _plain(points, earlier, later),
+        "plain average": plain_chances(points, earlier, target, later),
     }
     y = later["issue"].to_numpy()
     print(f"{name}: fitted on {earlier.height:,} moments, judged on {later.height:,} ({y.mean():.1%} issues)")
@@ -152,12 +135,6 @@ def measure(name: str, journeys: Journeys) -> None:
         print(
             f"    {side} half-life {getattr(weights, f'{side}_half_life_days'):.0f} days [{spread[0]:.0f}, {spread[1]:.0f}]"
         )
-
-
-def _plain(points: pl.DataFrame, earlier: pl.DataFrame, later: pl.DataFrame) -> Array:
-    model = LogisticRegression(C=1e6).fit(plain_average(points, earlier)[:, None], earlier["issue"].to_numpy())
-    chance: Array = model.predict_proba(plain_average(points, later)[:, None])[:, 1]
-    return chance
 
 
 def _gains(ours: Array, plain: Array, y: Array, customer: Array) -> dict[str, tuple[float, float, float]]:

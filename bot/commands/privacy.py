@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.markup import escape
 
 from bot.commands.base import application, cli_actor, config_option, json_option, print_json, print_table
 from bot.errors import UsageError
@@ -28,10 +29,12 @@ def customer_command() -> None:
 @config_option
 @json_option
 def show(customer: str, source: str | None, as_json: bool) -> None:
-    """Show a customer's journey: what happened, in the order of happening."""
+    """Show a customer's journey: what happened, in the order of happening, and what each counts today, bad and good."""
     with application() as app:
         journey = app.privacy.journey(customer, source)
+        ledger = app.touchpoint_ledger.of(journey.orders, journey.touchpoints)
     keys = {order.id: order.external_id for order in journey.orders}
+    counted = {entry.touchpoint_id: round(entry.points, 4) for entry in ledger.entries if entry.touchpoint_id}
     rows: list[dict[str, Any]] = [
         {
             "occurred_at": point.occurred_at,
@@ -41,17 +44,33 @@ def show(customer: str, source: str | None, as_json: bool) -> None:
             "value": point.value,
             "channel": point.channel,
             "text": point.text,
+            "points": counted.get(point.id) if point.id else None,
         }
         for point in journey.touchpoints
     ]
     if as_json:
-        print_json([{"customer": asdict(journey.customer), "touchpoints": rows}])
+        print_json([{"customer": asdict(journey.customer), "touchpoints": rows, "experience": ledger.line(keys)}])
         return
+    # A broken promise has no touchpoint, but it counts.
+    rows += [
+        {
+            **dict.fromkeys(("value", "channel", "text")),
+            "occurred_at": entry.occurred_at,
+            "kind": f"({entry.experience})",
+            "order_id": keys.get(entry.order_id) if entry.order_id else None,
+            "points": entry.points,
+        }
+        for entry in ledger.entries
+        if entry.touchpoint_id is None
+    ]
+    rows.sort(key=lambda row: row["occurred_at"])
     who = journey.customer
     zone = app.settings.shop.zone
     title = ", ".join(part for part in (who.external_id, who.name, who.city, who.country) if part)
-    columns = ("when", "what", "order", "value", "channel", "text")
-    print_table(title, columns, ([_local(row["occurred_at"], zone), *_cells(row)] for row in rows))
+    columns = ("when", "what", "order", "value", "channel", "points", "text")
+    print_table(escape(title), columns, ([_local(row["occurred_at"], zone), *_cells(row)] for row in rows))
+    weights = "learned from this shop" if ledger.fitted else "set by hand"
+    click.echo(f"Experience today: {ledger.score:+.2f} (0: nothing, or as much good as bad; weights {weights})")
 
 
 @customer_command.command("export")
@@ -121,4 +140,9 @@ def _local(instant: datetime, zone: Any) -> str:
 
 def _cells(row: dict[str, Any]) -> list[Any]:
     text = row["text"] if row["text"] is None or len(row["text"]) <= 60 else f"{row['text'][:59]}…"
-    return [row["kind"], row["order_id"], row["value"], row["channel"], text]
+    points = None if row["points"] is None else f"{row['points']:+.2f}"
+    # What came from outside must not be taken for the markup of our tables.
+    kind, order, channel, words = (
+        None if cell is None else escape(cell) for cell in (row["kind"], row["order_id"], row["channel"], text)
+    )
+    return [kind, order, row["value"], channel, points, words]
