@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
@@ -218,7 +218,7 @@ def backtest_churn(
 
 def origins(start: datetime, end: datetime, timezone: str, refit: Refit) -> list[datetime]:
     """Return the instants to refit at: the start, and each first of a month, at local midnight, before the end."""
-    found = [start]
+    found = [start.astimezone(UTC)]
     if refit is Refit.ONCE:
         return found
     zone = ZoneInfo(timezone)
@@ -226,7 +226,7 @@ def origins(start: datetime, end: datetime, timezone: str, refit: Refit) -> list
     year, month = local.year, local.month
     while True:
         year, month = (year + 1, 1) if month == 12 else (year, month + 1)
-        first = datetime(year, month, 1, tzinfo=zone).astimezone(start.tzinfo)
+        first = datetime(year, month, 1, tzinfo=zone).astimezone(UTC)
         if first >= end:
             return found
         found.append(first)

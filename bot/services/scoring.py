@@ -19,7 +19,7 @@ from bot.store import history
 from bot.store.database import Database
 from bot.store.predictions import PREDICTIONS_A_TIME, save_predictions
 from predictors.churn_scoring import purchases_model, score_churn
-from predictors.explain import Reason
+from predictors.explain import Reason, clearing
 from predictors.fragility import Fragility
 from predictors.gain import score_uplift
 from predictors.model import TrainedModel
@@ -52,6 +52,7 @@ class ScoredSubject:
     model: str
     reasons: Sequence[Reason]
     fragility: Fragility
+    clears: Reason | None
 
     @property
     def subject(self) -> str:
@@ -66,7 +67,18 @@ class ScoredSubject:
     @property
     def fragility_row(self) -> dict[str, Any]:
         shocks = [{"shock": name, "probability": p} for name, p in self.fragility.shocks]
-        return {"level": self.fragility.level, "shocks": shocks}
+        return {"level": self.fragility.level, "shocks": shocks, "text": self.fragility.text}
+
+    @property
+    def clears_row(self) -> dict[str, Any] | None:
+        """The one fact that, were it typical, would bring the probability below the band's threshold."""
+        if self.clears is None:
+            return None
+        return {
+            "feature": self.clears.feature,
+            "text": self.clears.text,
+            "probability": round(self.clears.without, 6),
+        }
 
     def line(self) -> dict[str, Any]:
         """Return the JSON of `aftercare score`."""
@@ -84,6 +96,7 @@ class ScoredSubject:
             "model": self.model,
             "reasons": self.reason_rows,
             "fragility": self.fragility_row,
+            "clears": self.clears_row,
         }
 
 
@@ -318,10 +331,18 @@ class Scorer:
                 model=batch.name,
                 reasons=one.reasons,
                 fragility=one.fragility,
+                clears=self._clears(kind, one),
             )
             for batch in batches
             for one in batch.scored
         ]
+
+    def _clears(self, kind: str, one: Scored) -> Reason | None:
+        bands = self._settings.predictors.bands
+        # A gain is no flag, and what is low already has none to clear.
+        if kind == "uplift" or one.probability < bands.medium:
+            return None
+        return clearing(one.reasons, bands.high if one.probability >= bands.high else bands.medium)
 
     def _save(
         self, found: list[ScoredSubject], batches: Sequence[_Batch], until: datetime, *, backtest: bool

@@ -25,7 +25,7 @@ predictors: {issue: {horizon_days: 20}, churn: {horizon_days: 30}}
 """
 SCORE_KEYS = [
     "subject", "order_id", "customer_id", "kind", "moment", "as_of", "horizon_days", "probability", "band", "stage",
-    "model", "reasons", "fragility",
+    "model", "reasons", "fragility", "clears",
 ]  # fmt: skip
 TRAIN_KEYS = [
     "model", "kind", "moment", "horizon_days", "stage", "promoted", "reason", "previous", "rows", "positives",
@@ -95,7 +95,7 @@ def assert_score_line(line: dict[str, Any]) -> None:
     assert 0 <= line["probability"] <= 1
     assert line["band"] in ("low", "medium", "high")
     assert all(list(reason) == ["feature", "text", "effect"] for reason in line["reasons"])
-    assert list(line["fragility"]) == ["level", "shocks"]
+    assert list(line["fragility"]) == ["level", "shocks", "text"]
     assert all(list(shock) == ["shock", "probability"] for shock in line["fragility"]["shocks"])
 
 

@@ -29,13 +29,19 @@ def test_a_line_has_the_keys_of_the_contract_and_rules_score_from_the_first_day(
     line = scored[0].line()
     assert list(line) == [
         "subject", "order_id", "customer_id", "kind", "moment", "as_of", "horizon_days", "probability", "band",
-        "stage", "model", "reasons", "fragility",
+        "stage", "model", "reasons", "fragility", "clears",
     ]  # fmt: skip
     assert (line["stage"], line["model"], line["kind"]) == ("rules", "rules", "issue")
     late = max(scored, key=lambda one: one.probability)
     assert late.reasons[0].text.startswith("The parcel had not arrived")
     assert late.reasons[0].effect > 0.2
     assert {one.fragility.level for one in scored} <= {"low", "medium", "high"}
+    assert late.line()["clears"] == {
+        "feature": late.reasons[0].feature,
+        "text": late.reasons[0].text,
+        "probability": pytest.approx(late.probability - late.reasons[0].effect, abs=1e-4),
+    }
+    assert late.line()["clears"]["probability"] < shop.settings.predictors.bands.high <= late.probability
 
 
 def test_a_backtest_asks_about_every_order_whose_own_moment_lies_in_the_span_whenever_it_was_placed(shop: Shop) -> None:
