@@ -41,6 +41,9 @@ def plan_command(dry_run: bool, customer: str | None, as_json: bool) -> int:
     print_table("Plan (nothing was written)" if dry_run else "Plan", columns, (_row(line) for line in lines))
     counts = Counter(line.decision.value for line in lines)
     click.echo(", ".join(f"{counts[name]} {word}" for name, word in _WORDS.items()))
+    if lines:
+        ranked = Counter(line.ranking for line in lines)
+        click.echo("Ranking: " + ", ".join(f"{number} {name}" for name, number in sorted(ranked.items())))
     return 0
 
 

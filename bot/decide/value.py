@@ -6,11 +6,12 @@ much and can still be turned. Counting the day's capacity is the planner's busin
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bot.decide.playbook import Band, Goal, Window
 
-__all__ = ["WEIGHTS", "is_urgent", "worth"]
+__all__ = ["WEIGHTS", "Gain", "is_urgent", "worth"]
 
 # A problem that can be prevented comes before a customer who can be kept, and both before a good start.
 WEIGHTS = {Goal.PREVENT_ISSUE: 1.0, Goal.KEEP_CUSTOMER: 0.6, Goal.FIRST_USE: 0.4}
@@ -18,8 +19,33 @@ WEIGHTS = {Goal.PREVENT_ISSUE: 1.0, Goal.KEEP_CUSTOMER: 0.6, Goal.FIRST_USE: 0.4
 CLOSING = timedelta(days=2)
 
 
-def worth(goal: Goal, probability: float, now: datetime, span: Window) -> float:
-    """Return the worth of a check-in, in [0, 1.5]; more is sooner.
+@dataclass(frozen=True, kw_only=True)
+class Gain:
+    """What contacting one customer is expected to gain, by an experiment's outcomes.
+
+    Attributes
+    ----------
+    probability : float
+        By how much a check-in raises the probability of no trouble, in [-1, 1].
+    averted_share : float
+        Which share of the trouble a check-in averts on average, in (0, 1].
+    """
+
+    probability: float
+    averted_share: float
+
+    @property
+    def as_risk(self) -> float:
+        """The risk of which an average check-in would avert as much.
+
+        Ranking by risk takes each check-in to avert the same share of the trouble. On this scale what is ranked by gain
+        can stand beside what is ranked by risk.
+        """
+        return self.probability / self.averted_share
+
+
+def worth(goal: Goal, probability: float, now: datetime, span: Window, gain: Gain | None = None) -> float:
+    """Return the worth of a check-in: what is to be won times what is at stake; more is sooner.
 
     Parameters
     ----------
@@ -27,10 +53,14 @@ def worth(goal: Goal, probability: float, now: datetime, span: Window) -> float:
         Of the outcome that the goal is against, in [0, 1].
     span : Window
         When the check-in makes sense.
+    gain : Gain, optional
+        What a check-in is expected to gain. Without it the risk stands in, and the worth is in [0, 1.5]; with it the worth
+        may be more, and is negative where a check-in is expected to do harm.
     """
     left = max(span.closes - now, timedelta(0))
     closing = 1 - min(left / CLOSING, 1.0)
-    return WEIGHTS[goal] * _turnable(goal, probability) * (1 + closing / 2)
+    to_win = _turnable(goal, probability) if gain is None else gain.as_risk
+    return WEIGHTS[goal] * to_win * (1 + closing / 2)
 
 
 def _turnable(goal: Goal, probability: float) -> float:

@@ -280,7 +280,7 @@ class AudienceReader:
             channel=channel,
             facts=facts,
             verdict=policy.ask(facts),
-            worth=worth(playbook.goal, forecast.probability, now, span),
+            worth=worth(playbook.goal, forecast.probability, now, span, forecast.gain),
             drawn=Assignment(arm=stored.arm, propensity=stored.propensity)
             if stored is not None
             else self._draw(playbook, customer),

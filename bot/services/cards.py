@@ -12,6 +12,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from bot.decide.lifecycle import OutreachState
+from bot.decide.value import Gain
 from bot.store.decisions import CardFacts
 from bot.store.outreach import Outreach
 
@@ -23,6 +24,8 @@ __all__ = [
     "customer_zone",
     "first_name",
     "plain_row",
+    "ranking_of",
+    "ranking_reasons",
     "status_line",
 ]
 
@@ -33,6 +36,9 @@ _ISSUE = {
     "churn": "no further order within {days} days",
     "uplift": "helped by a check-in within {days} days",
 }
+RISK_RANKED, GAIN_RANKED = "risk-ranked", "gain-ranked"
+# Kept with the outreach among its reasons, so that a card says later, too, how it was ranked then.
+_RANKING = "ranking"
 _RECIPIENT = {"slack": "direct message in Slack", "email": "email"}
 
 
@@ -65,6 +71,8 @@ class CardView:
         When it would leave, in the customer's own time, for people.
     status_line : str
         What became of it so far, in one line; empty while nothing was decided.
+    ranking : str
+        By what its turn came: the risk, or what a check-in is expected to gain.
     """
 
     outreach: Outreach
@@ -82,6 +90,7 @@ class CardView:
     local_send_time: str
     expires_at: datetime
     status_line: str
+    ranking: str = RISK_RANKED
 
 
 def build_card(outreach: Outreach, facts: CardFacts, shop_zone: ZoneInfo) -> CardView:
@@ -100,7 +109,7 @@ def build_card(outreach: Outreach, facts: CardFacts, shop_zone: ZoneInfo) -> Car
         order_key=facts.order_key,
         reasons=tuple(
             CardReason(text=str(reason["text"]), effect=reason.get("effect"))
-            for reason in outreach.reasons[:REASONS_SHOWN]
+            for reason in [one for one in outreach.reasons if one.get("feature") != _RANKING][:REASONS_SHOWN]
         ),
         predicted_issue=kind.format(days=facts.horizon_days),
         probability=outreach.probability,
@@ -112,7 +121,22 @@ def build_card(outreach: Outreach, facts: CardFacts, shop_zone: ZoneInfo) -> Car
         local_send_time=_local(outreach.not_before, zone),
         expires_at=outreach.expires_at,
         status_line=status_line(outreach, shop_zone),
+        ranking=next((str(one["text"]) for one in outreach.reasons if one.get("feature") == _RANKING), RISK_RANKED),
     )
+
+
+def ranking_of(gain: Gain | None) -> str:
+    """Say by what somebody's turn comes, in a word."""
+    return RISK_RANKED if gain is None else GAIN_RANKED
+
+
+def ranking_reasons(gain: Gain | None) -> list[dict[str, Any]]:
+    """Return, as a reason, what a check-in is expected to gain; none where it was ranked by risk."""
+    if gain is None:
+        return []
+    points = round(gain.probability * 100)
+    said = f"{GAIN_RANKED}: a check-in is expected to make a good end {abs(points)} points {'more' if points >= 0 else 'less'} probable"
+    return [{"feature": _RANKING, "text": said, "effect": None}]
 
 
 def plain_row(outreach: Outreach, facts: CardFacts, deliveries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from bot.errors import NotFound
 from bot.services.audience import Considered, Unmatched
+from bot.services.cards import ranking_of
 from bot.services.forecasting import Forecasts
 from bot.services.ruling import Ruler, Ruling
 from bot.services.sifting import Sifter
@@ -73,6 +74,8 @@ def _link(ruler: Ruler, customer_key: str, found: Considered | Unmatched, now: d
         "consent": facts.consent,
         "cool_down_until": facts.cool_down_until,
         "proposed_until": facts.proposed_until,
+        "ranking": ranking_of(found.forecast.gain),
+        "gain": None if found.forecast.gain is None else round(found.forecast.gain.probability, 4),
         "worth": round(found.worth, 4),
         "arm": found.drawn.arm,
         "decision": ruling.decision.value,

@@ -11,10 +11,12 @@ from bot.clock import local_date, local_midnight
 from bot.config import Settings
 from bot.errors import ModelError
 from bot.services.scoring import Scorer
+from bot.store import models
 from bot.store.database import Connection, Database
 from bot.store.enums import RunState
 from bot.store.planning import Forecast, forecasts_since
 from bot.store.runs import finish_run, run_of, start_run
+from predictors.moments import Moment
 
 __all__ = ["SCORING", "Forecasting", "Forecasts", "Rescore", "rescoring_by"]
 
@@ -43,6 +45,7 @@ class Forecasting:
 
     def __init__(self, database: Database, settings: Settings, kinds: Collection[str], rescore: Rescore | None) -> None:
         self._database = database
+        self._settings = settings
         self._zone = settings.shop.zone
         self._kinds = sorted(kinds)
         self._rescore = rescore
@@ -50,7 +53,7 @@ class Forecasting:
     def refresh(self, now: datetime) -> int:
         """Predict and store every kind that was not predicted today; return how many subjects."""
         count = 0
-        for kind in self._kinds:
+        for kind in self._wanted():
             if self._scored_today(kind, now) or (fresh := self._score(kind, now, save=True)) is None:
                 continue
             count += len(fresh)
@@ -71,7 +74,7 @@ class Forecasting:
     def unstored(self, now: datetime) -> Forecasts:
         """Return the same, but predict what was not predicted today without writing anything."""
         fresh: dict[str, Sequence[Forecast]] = {}
-        for kind in self._kinds:
+        for kind in self._wanted():
             if not self._scored_today(kind, now) and (found := self._score(kind, now, save=False)) is not None:
                 fresh[kind] = found
         stored = self.stored(now)
@@ -83,6 +86,13 @@ class Forecasting:
             return [one for one in fresh[kind] if first <= one.customer_id <= last]
 
         return read
+
+    def _wanted(self) -> list[str]:
+        """Return what the playbooks ask for, and the gain of a check-in once a model of it was promoted."""
+        horizon_days = self._settings.predictors.issue.horizon_days
+        with self._database.read() as connection:
+            champion = models.champion(connection, "uplift", Moment.NOW.value, horizon_days)
+        return self._kinds if champion is None or "issue" not in self._kinds else [*self._kinds, "uplift"]
 
     def _scored_today(self, kind: str, now: datetime) -> bool:
         with self._database.read() as connection:

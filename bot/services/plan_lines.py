@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from bot.services.audience import Considered
+from bot.services.cards import ranking_of
 from bot.services.drafting import Drafted
 from bot.services.ruling import Ruling
 from bot.store.enums import PlanDecision
@@ -34,6 +35,8 @@ class PlanLine:
     not_before: datetime | None
     probability: float
     band: str
+    ranking: str
+    gain: float | None
     outreach_id: int | None = None
     article: str | None = None
     draft: str | None = None
@@ -53,6 +56,8 @@ class PlanLine:
             "not_before": self.not_before,
             "probability": self.probability,
             "band": self.band,
+            "ranking": self.ranking,
+            "gain": self.gain,
             "outreach_id": self.outreach_id,
             "article": self.article,
             "draft": self.draft,
@@ -78,6 +83,8 @@ def line_of(one: Considered, ruling: Ruling, drafted: Drafted | None = None) -> 
         not_before=ruling.not_before,
         probability=round(one.forecast.probability, 4),
         band=one.forecast.band,
+        ranking=ranking_of(one.forecast.gain),
+        gain=None if one.forecast.gain is None else round(one.forecast.gain.probability, 4),
         article=drafted.article[0] if drafted is not None and drafted.article is not None else None,
         draft=drafted.text if drafted is not None else None,
     )

@@ -21,6 +21,7 @@ from bot.decide import policy
 from bot.decide.playbook import Band
 from bot.decide.value import is_urgent
 from bot.services.audience import Considered, experiment_of
+from bot.services.cards import ranking_reasons
 from bot.services.drafting import Drafted, Drafter
 from bot.services.explaining import explain_customer
 from bot.services.forecasting import Forecasting, Rescore
@@ -155,7 +156,8 @@ class Planner:
             for playbook, found in part["nominees"].items():
                 ids.setdefault(playbook, []).extend(found)
         with self._database.read() as connection:
-            nominees = self._sifter.again(connection, ids, now=now, today=today)
+            forecasts = self._forecasting.stored(now)
+            nominees = self._sifter.again(connection, forecasts, ids, now=now, today=today)
         counts.update(line.decision.value for line in self._rule(nominees, now, today))
         self._finish(counts, today)
         return counts.total()
@@ -280,7 +282,7 @@ class Planner:
             locale=words.locale,
             subject=words.subject,
             draft=words.text,
-            reasons=[dict(reason) for reason in one.forecast.reasons],
+            reasons=[dict(reason) for reason in (*ranking_reasons(one.forecast.gain), *one.forecast.reasons)],
             probability=one.forecast.probability,
             band=one.forecast.band,
             urgent=is_urgent(one.playbook.goal, Band(one.forecast.band)),

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from bot.config import Settings
 from bot.services.audience import AudienceReader, Considered, Unmatched
 from bot.services.forecasting import Forecasts
+from bot.services.gains import with_gains
 from bot.services.playbooks import Playbooks
 from bot.services.ruling import Ruler, Ruling
 from bot.store.controls import get_control
@@ -43,6 +44,7 @@ class Sifter:
     """Sifts customers by the playbooks and the policy; reads only."""
 
     def __init__(self, settings: Settings, playbooks: Playbooks) -> None:
+        self._settings = settings
         self._playbooks = playbooks
         self._ruler = Ruler(settings)
         cool_downs = [playbook.cool_down for playbook in playbooks.all]
@@ -65,14 +67,23 @@ class Sifter:
         room : int
             How many check-ins the agents' day still holds.
         """
-        read = {kind: forecasts(connection, kind, customers) for kind in self._kinds}
+        read = {
+            kind: with_gains(connection, self._settings, forecasts, forecasts(connection, kind, customers))
+            for kind in self._kinds
+        }
         wanted = [(playbook.id, read[playbook.audience.prediction.kind]) for playbook in self._playbooks.all]
         candidates = self._candidates(connection, wanted, now, today)
         nominees, refused = self._ruler.sift(candidates, room, now)
         return Sifted(nominees=nominees, refused=refused)
 
     def again(
-        self, connection: Connection, nominees: Mapping[str, Sequence[int]], *, now: datetime, today: str
+        self,
+        connection: Connection,
+        forecasts: Forecasts,
+        nominees: Mapping[str, Sequence[int]],
+        *,
+        now: datetime,
+        today: str,
     ) -> list[Considered]:
         """Read nominees once more, as things stand now.
 
@@ -82,7 +93,11 @@ class Sifter:
             Playbook: the ids of the predictions that it means.
         """
         known = {playbook.id for playbook in self._playbooks.all}
-        wanted = [(name, forecasts_by_ids(connection, ids)) for name, ids in nominees.items() if name in known]
+        wanted = [
+            (name, with_gains(connection, self._settings, forecasts, forecasts_by_ids(connection, ids)))
+            for name, ids in nominees.items()
+            if name in known
+        ]
         return self._candidates(connection, wanted, now, today)
 
     def explain(
@@ -92,6 +107,7 @@ class Sifter:
         stopped = bool(get_control(connection, "stopped"))
         for playbook in self._playbooks.all:
             theirs = forecasts(connection, playbook.audience.prediction.kind, (customer_id, customer_id))
+            theirs = with_gains(connection, self._settings, forecasts, theirs)
             found = self._reader.read(connection, playbook, theirs, now, today=today, stopped=stopped, explain=True)
             yield playbook.id, list(found)
 

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql, sqlite
 
+from bot.decide.value import Gain
 from bot.store.journeys import chunks
 from bot.store.once import insert_once
 from bot.store.tables import metadata
@@ -44,7 +45,10 @@ article_versions = metadata.tables["article_versions"]
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
-    """One prediction that a plan may act on; `prediction_id` is None where it was not stored (a dry run)."""
+    """One prediction that a plan may act on; `prediction_id` is None where it was not stored (a dry run).
+
+    `gain` is what a check-in is expected to gain, once a model of it was promoted (`bot.services.gains`).
+    """
 
     prediction_id: int | None
     kind: str
@@ -55,6 +59,7 @@ class Forecast:
     probability: float
     band: str
     reasons: Sequence[Mapping[str, Any]]
+    gain: Gain | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

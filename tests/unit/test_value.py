@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.decide.playbook import Band, Goal, Window
-from bot.decide.value import is_urgent, worth
+from bot.decide.value import Gain, is_urgent, worth
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -41,3 +42,20 @@ def test_a_chance_that_ends_tomorrow_comes_before_one_that_ends_next_week() -> N
 def test_only_grave_trouble_with_an_order_is_urgent() -> None:
     urgent = {(goal, band) for goal in Goal for band in Band if is_urgent(goal, band)}
     assert urgent == {(Goal.PREVENT_ISSUE, Band.HIGH)}
+
+
+@given(st.floats(-1, 1), st.floats(-1, 1), st.floats(0.05, 1))
+def test_who_gains_more_comes_first_whatever_the_risk(left: float, right: float, averted: float) -> None:
+    low, high = (Gain(probability=one, averted_share=averted) for one in sorted((left, right)))
+    assert worth(Goal.PREVENT_ISSUE, 0.9, NOW, WIDE, low) <= worth(Goal.PREVENT_ISSUE, 0.1, NOW, WIDE, high)
+
+
+@given(shares, st.floats(0.05, 1), st.sampled_from([Goal.PREVENT_ISSUE, Goal.FIRST_USE]))
+def test_an_average_check_in_is_worth_the_same_by_gain_as_by_risk(risk: float, averted: float, goal: Goal) -> None:
+    average = Gain(probability=risk * averted, averted_share=averted)
+    assert worth(goal, risk, NOW, WIDE, average) == pytest.approx(worth(goal, risk, NOW, WIDE))
+
+
+def test_where_a_check_in_is_expected_to_do_harm_it_comes_last() -> None:
+    harm = Gain(probability=-0.01, averted_share=0.2)
+    assert worth(Goal.PREVENT_ISSUE, 0.99, NOW, WIDE, harm) < 0 == worth(Goal.PREVENT_ISSUE, 0.0, NOW, WIDE)

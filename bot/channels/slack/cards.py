@@ -97,7 +97,7 @@ def prediction(view: CardView) -> str:
     if not view.predicted_issue:
         return ""
     chance = f"{view.probability:.0%}, " if view.probability is not None else ""
-    return f"{_DOT.get(view.band, '⚪')} *{chance}{escape(view.band)}*: {escape(view.predicted_issue)}"
+    return f"{_DOT.get(view.band, '⚪')} *{chance}{escape(view.band)}*: {escape(view.predicted_issue)} · {escape(view.ranking)}"
 
 
 def effect(points: float | None) -> str:
