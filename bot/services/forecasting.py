@@ -119,7 +119,7 @@ def rescoring_by(scorer: Scorer) -> Rescore:
     def rescore(kind: str, as_of: datetime, save: bool) -> Sequence[Forecast]:
         return [
             Forecast(
-                prediction_id=one.prediction_id,
+                prediction_id=None,
                 kind=one.kind,
                 moment=one.moment,
                 customer_id=one.customer_id,

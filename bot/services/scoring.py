@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,7 +36,6 @@ DEFAULT_SOURCE = "files"
 class ScoredSubject:
     """One prediction for one order or customer; of uplift, `probability` is a gain in probability."""
 
-    prediction_id: int | None
     customer_id: int
     order_id: int | None
     source: str
@@ -311,7 +310,6 @@ class Scorer:
         bands = self._settings.predictors.bands
         return [
             ScoredSubject(
-                prediction_id=None,
                 customer_id=one.customer_id,
                 order_id=one.order_id,
                 source=customers[one.customer_id][0],
@@ -348,7 +346,6 @@ class Scorer:
         self, found: list[ScoredSubject], batches: Sequence[_Batch], until: datetime, *, backtest: bool
     ) -> list[ScoredSubject]:
         versions = {batch.name: batch.version_id for batch in batches}
-        saved: list[ScoredSubject] = []
         for first in range(0, len(found), PREDICTIONS_A_TIME):
             part = found[first : first + PREDICTIONS_A_TIME]
             rows = [
@@ -372,7 +369,6 @@ class Scorer:
                 for one in part
             ]
             with self._database.write() as connection:
-                ids = save_predictions(connection, rows)
-            saved += [replace(one, prediction_id=number) for one, number in zip(part, ids, strict=True)]
-        log.info("scored", subjects=len(saved), models=sorted(versions))
-        return saved
+                save_predictions(connection, rows)
+        log.info("scored", subjects=len(found), models=sorted(versions))
+        return found

@@ -6,15 +6,16 @@ brought to the driver's form a column at a time, by the types of the table as al
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
+from sqlalchemy.dialects import postgresql
 
 from bot.store.columns import Instant, sqlite_instant
 
-__all__ = ["insert_rows"]
+__all__ = ["insert_rows", "renew_rows"]
 
 
 def insert_rows(connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -22,10 +23,36 @@ def insert_rows(connection: Connection, table: sa.Table, rows: Sequence[Mapping[
     if connection.dialect.name != "sqlite":
         connection.execute(sa.insert(table), rows)
         return
+    _insert(connection, table, rows)
+
+
+def renew_rows(
+    connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]], key: Collection[str]
+) -> None:
+    """Insert rows that all name the same columns; one that stands already under the key is given the new values.
+
+    Parameters
+    ----------
+    key : collection of str
+        The columns of a unique constraint.
+    """
+    if not rows:
+        return
+    renewed = [name for name in rows[0] if name not in key]
+    if connection.dialect.name != "sqlite":
+        statement = postgresql.insert(table)
+        changed = {name: statement.excluded[name] for name in renewed}
+        connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=changed), rows)
+        return
+    values = ", ".join(f"{name} = excluded.{name}" for name in renewed)
+    _insert(connection, table, rows, f" ON CONFLICT ({', '.join(key)}) DO UPDATE SET {values}")
+
+
+def _insert(connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]], conflict: str = "") -> None:
     names = list(rows[0])
     columns = [_for_driver(connection.dialect, table.c[name], rows) for name in names]
     marks = ", ".join("?" * len(names))
-    statement = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({marks})"  # noqa: S608 - names of our own tables
+    statement = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({marks}){conflict}"  # noqa: S608 - names of our own tables
     connection.exec_driver_sql(statement, list(zip(*columns, strict=True)))
 
 

@@ -8,38 +8,22 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
-from sqlalchemy.dialects import postgresql, sqlite
 
+from bot.store.bulk import renew_rows
 from bot.store.tables import metadata
 
 __all__ = ["PREDICTIONS_A_TIME", "latest_predictions", "save_predictions"]
 
 # Rows that one writing transaction may save and stay short.
-PREDICTIONS_A_TIME = 300
+PREDICTIONS_A_TIME = 1000
 
 _predictions = metadata.tables["predictions"]
 _KEY = ("kind", "moment", "subject", "as_of", "model")
 
 
-def save_predictions(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[int]:
-    """Save predictions; one that stands already is confirmed (same id, its content and `recorded_at` renewed).
-
-    Returns
-    -------
-    list of int
-        The ids, in the order of the rows.
-    """
-    if not rows:
-        return []
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(_predictions)
-    renewed = {name: statement.excluded[name] for name in rows[0] if name not in _KEY}
-    statement = statement.on_conflict_do_update(index_elements=list(_KEY), set_=renewed)
-    # The rows as parameters, not as VALUES in the statement: that would be compiled anew for each batch.
-    returning = statement.returning(_predictions.c.id, *(_predictions.c[name] for name in _KEY))
-    found = connection.execute(returning, [dict(row) for row in rows])
-    ids = {tuple(row[1:]): int(row[0]) for row in found}
-    return [ids[tuple(row[name] for name in _KEY)] for row in rows]
+def save_predictions(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Save predictions; one that stands already is confirmed (same id, its content and `recorded_at` renewed)."""
+    renew_rows(connection, _predictions, rows, _KEY)
 
 
 def latest_predictions(
