@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 
 from predictors.errors import FeatureMismatchError
 from predictors.frames import Array, as_polars, check_target, expit, logit
-from predictors.issue import LogisticModel
+from predictors.issue import BoostingModel, LogisticModel
 from predictors.purchases import BetaGeoModel
 
 # Log-odds of silence by BG/NBD over the horizon in question.
@@ -51,25 +51,55 @@ class PurchasesModel(ClassifierMixin, BaseEstimator):
 
 
 class ChurnModel(ClassifierMixin, BaseEstimator):
-    """Logistic regression over BG/NBD's log-odds and what else is known of a customer.
+    """What a past window taught: the mean log-odds of logistic regression and gradient boosting over BG/NBD's.
 
     Parameters
     ----------
+    seed : int
+        Of the boosting.
     C : float
-        Inverse penalty; strong, because the recency and frequency features say much the same.
+        Inverse penalty of the regression; strong, because the recency and frequency features say much the same.
+    boosting_from : int or None
+        Outcomes of each class from which boosting has a say; None: never.
+    stretched : bool
+        The trees' log-odds get the spread of the regression's. For a horizon beyond all windows: customers differ
+        more over a longer time, BG/NBD's log-odds say by how much, and trees cannot follow beyond what they saw.
     """
 
-    def __init__(self, C: float = 0.003) -> None:
+    def __init__(
+        self, seed: int = 0, C: float = 0.003, boosting_from: int | None = 200, stretched: bool = False
+    ) -> None:
+        self.seed = seed
         self.C = C
+        self.boosting_from = boosting_from
+        self.stretched = stretched
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> ChurnModel:
-        self.model_ = LogisticModel(C=self.C).fit(X, y, sample_weight=sample_weight)
+        frame = as_polars(X)
+        target = check_target(y, frame.height)
+        self.regression_ = LogisticModel(C=self.C).fit(frame, target, sample_weight=sample_weight)
+        self.boosting_: BoostingModel | None = None
         self.classes_ = np.array([0, 1])
+        if self.boosting_from is None or min(target.sum(), len(target) - target.sum()) < self.boosting_from:
+            return self
+        # Few and small trees: the windows inside CDNOW's history liked neither 60 nor 200 of them better.
+        self.boosting_ = BoostingModel(
+            seed=self.seed, learning_rate=0.04, max_iter=100, max_leaf_nodes=4, min_samples_leaf=100,
+            l2_regularization=20.0,
+        ).fit(frame, target, sample_weight=sample_weight)  # fmt: skip
+        straight, trees = (logit(model.predict_proba(frame)[:, 1]) for model in (self.regression_, self.boosting_))
+        self.middle_ = float(trees.mean())
+        self.stretch_ = float(straight.std() / trees.std()) if self.stretched and trees.std() > 0 else 1.0
         return self
 
     def predict_proba(self, X: Any) -> Array:
         """Return (n, 2) probabilities of an order and of silence."""
-        return self.model_.predict_proba(X)
+        straight = self.regression_.predict_proba(X)
+        if self.boosting_ is None or not len(straight):
+            return straight
+        trees = self.middle_ + self.stretch_ * (logit(self.boosting_.predict_proba(X)[:, 1]) - self.middle_)
+        p = expit((logit(straight[:, 1]) + trees) / 2)
+        return np.column_stack([1 - p, p])
 
     def predict(self, X: Any) -> Any:
         return (self.predict_proba(X)[:, 1] >= 0.5).astype(np.int64)

@@ -1,14 +1,17 @@
 """Training churn models on past snapshots only, up to the longest window that has passed.
 
 For a horizon of up to a third of the history the model learns that very horizon. For a longer one it learns the
-ranking on windows of a third and of half the history, and takes the level from BG/NBD at the horizon asked about,
-corrected by BG/NBD's error on the longest window. No label lies after the snapshot.
+ranking on windows of a third and of half the history, and BG/NBD carries the level to the horizon asked about. Which
+parts have a say, and whose level counts, is decided on the latest window, by a recipe fitted before it; in a history
+too short for two windows by cross-validation over customers. No label lies after the snapshot.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 import numpy as np
 import polars as pl
@@ -24,9 +27,17 @@ from predictors.purchases import BetaGeoModel
 from predictors.snapshot import Snapshot
 from predictors.training import MIN_LATER_EACH_CLASS, HeldOut, TrainingResult
 
+
+class Level(StrEnum):
+    WINDOW = "window"  # the share of silence in the window that taught
+    PURCHASES = "purchases"  # BG/NBD's, of the very customers who are scored
+
+
 IDENTITY = ("customer_id", "moment", "silent")
 # Customers of each class that a window needs before its correction is learned.
 MIN_EACH_CLASS = 40
+# So long a history gives BG/NBD's parameters a meaning; on a shorter one its error says nothing about later errors.
+MIN_HISTORY_DAYS = 91
 # BG/NBD on the paper's own data; stands in while nobody has bought twice.
 PRIOR = {"r_": 0.243, "alpha_": 4.414, "a_": 0.793, "b_": 2.426}
 
@@ -65,14 +76,15 @@ def train_churn(
     """Train the churn model as of the snapshot's `until`."""
     windows = learning_windows(snapshot, horizon_days)
     now = customer_features(snapshot, snapshot.until)
-    blend, stage = _fit(snapshot, snapshot.until, windows, horizon_days, now), Stage.BLEND
+    found = _forward(snapshot, windows, horizon_days, seed)
+    later, losses = found.later, found.losses
+    stage = Stage(min(losses, key=lambda name: losses[name])) if losses else Stage.BLEND
+    lesson = _lesson(snapshot, snapshot.until, windows, horizon_days)
+    blend = _fit(lesson, horizon_days, now, stage, found.level, seed)
     if not blend.members:
         stage = Stage.BGNBD
-    later, judged, losses = _forward(snapshot, windows, horizon_days)
-    if stage is Stage.BLEND and losses and losses.get(Stage.BLEND.value, np.inf) > losses[Stage.BGNBD.value]:
-        stage, blend = Stage.BGNBD, ChurnBlend(blend.purchases, horizon_days, (), blend.level_shift)
-    p = judged.get(stage, np.empty(0))
-    verdict = _judge(later, judged, p, champion, seed)
+    p = found.judged.get(stage, np.empty(0))
+    verdict = _judge(later, found.judged, p, champion, seed)
     features = tuple(feature_columns(now, IDENTITY))
     model = TrainedModel(
         kind="churn",
@@ -92,7 +104,8 @@ def train_churn(
         "learning_windows_days": windows,
         "later_rows": 0 if later is None else later.height,
         "aftercare": {} if later is None else measure(_target(later), p, seed=seed),
-        "log_loss_by_stage": losses,
+        "log_loss_by_stage": dict(losses),
+        "level": found.level.value,
     }
     first = snapshot.orders["placed_at"].min()
     return TrainingResult(
@@ -106,16 +119,31 @@ def train_churn(
     )
 
 
-def _fit(
-    snapshot: Snapshot, end: datetime, windows: Sequence[int], horizon_days: int, present: pl.DataFrame
-) -> ChurnBlend:
-    """Fit BG/NBD and a member for each window that ends at `end`; `present` are the customers at `end`."""
-    purchases = purchases_at(snapshot, end)
-    plain = ChurnBlend(purchases, horizon_days)
-    if not present.height:
-        return plain
-    asked = with_silence(present, purchases, horizon_days)
-    members: list[tuple[ChurnModel, Array]] = []
+@dataclass(frozen=True, kw_only=True)
+class _Forward:
+    """What the latest window said: its customers, each recipe's probabilities there, their losses, whose level fits."""
+
+    later: pl.DataFrame | None = None
+    judged: Mapping[Stage, Array] = field(default_factory=dict)
+    losses: Mapping[str, float] = field(default_factory=dict)
+    level: Level = Level.PURCHASES
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Lesson:
+    """What is learned from: BG/NBD at the end, the rows and outcomes of each window, and BG/NBD's error there."""
+
+    purchases: BetaGeoModel
+    windows: Sequence[tuple[pl.DataFrame, Target]]
+    beyond: bool  # the horizon is longer than every window
+    level_shift: float = 0.0
+
+
+def _lesson(snapshot: Snapshot, end: datetime, windows: Sequence[int], horizon_days: int) -> _Lesson:
+    """Collect what the windows that end at `end` teach; those with too few outcomes teach nothing."""
+    beyond = not windows or horizon_days > max(windows)
+    first = snapshot.orders["placed_at"].min()
+    taught: list[tuple[pl.DataFrame, Target]] = []
     level_shift = 0.0
     for days in windows:
         start = end - timedelta(days=days)
@@ -123,61 +151,87 @@ def _fit(
         target = _target(rows)
         if min(target.sum(), len(target) - target.sum()) < MIN_EACH_CLASS:
             continue
-        # How far BG/NBD was off on this window; the longest one, the last, decides.
-        level_shift = shifted_to(expit(rows[SILENCE].to_numpy()), float(target.mean()))
+        taught.append((rows, target))
+        if beyond and isinstance(first, datetime) and (start - first).days >= MIN_HISTORY_DAYS:
+            # How far BG/NBD was off on this window; the longest one, the last, decides.
+            level_shift = shifted_to(expit(rows[SILENCE].to_numpy()), float(target.mean()))
+    return _Lesson(purchases=purchases_at(snapshot, end), windows=taught, beyond=beyond, level_shift=level_shift)
+
+
+def _fit(
+    lesson: _Lesson, horizon_days: int, present: pl.DataFrame, stage: Stage, level: Level, seed: int
+) -> ChurnBlend:
+    """Fit a member for each window; `present` are the customers whose level it shall have."""
+    shift = lesson.level_shift
+    if stage is Stage.BGNBD or not lesson.windows or not present.height:
+        return ChurnBlend(lesson.purchases, horizon_days, (), shift)
+    members: list[ChurnModel] = []
+    for rows, target in lesson.windows:
         columns = feature_columns(rows, IDENTITY)
-        model = ChurnModel().fit(rows.select(columns), target)
-        members.append((model, model.predict_proba(asked)[:, 1]))
-    if windows == [horizon_days]:
-        return ChurnBlend(purchases, horizon_days, [(model, 0.0) for model, _ in members], level_shift)
-    level = float(expit(asked[SILENCE].to_numpy() + level_shift).mean())
-    return ChurnBlend(purchases, horizon_days, [(model, shifted_to(p, level)) for model, p in members], level_shift)
+        members.append(_model(stage, seed, stretched=lesson.beyond).fit(rows.select(columns), target))
+    if level is Level.WINDOW and not lesson.beyond:
+        return ChurnBlend(lesson.purchases, horizon_days, [(model, 0.0) for model in members], shift)
+    asked = with_silence(present, lesson.purchases, horizon_days)
+    share = float(expit(asked[SILENCE].to_numpy() + shift).mean())
+    levels = [shifted_to(model.predict_proba(asked)[:, 1], share) for model in members]
+    return ChurnBlend(lesson.purchases, horizon_days, list(zip(members, levels, strict=True)), shift)
 
 
-def _forward(
-    snapshot: Snapshot, windows: Sequence[int], horizon_days: int
-) -> tuple[pl.DataFrame | None, dict[Stage, Array], dict[str, float]]:
+def _model(stage: Stage, seed: int, *, stretched: bool) -> ChurnModel:
+    if stage is Stage.LOGISTIC:
+        return ChurnModel(seed=seed, boosting_from=None)
+    return ChurnModel(seed=seed, stretched=stretched)
+
+
+def _forward(snapshot: Snapshot, windows: Sequence[int], horizon_days: int, seed: int) -> _Forward:
     """Fit each recipe before the last window, and predict that window; in a short history, on other customers."""
     if not windows:
-        return None, {}, {}
-    days = windows[0]
+        return _Forward()
+    # Of two windows the longer one: it is nearer to the horizon asked about.
+    days = windows[-1]
     start = snapshot.until - timedelta(days=days)
     later = window_rows(snapshot, days, snapshot.until)
     target = _target(later)
     if not later.height or min(target.sum(), len(target) - target.sum()) < MIN_LATER_EACH_CLASS:
-        return None, {}, {}
+        return _Forward()
+    level = Level.PURCHASES
     if windows == [horizon_days]:
-        blend = _fit(snapshot.at(start), start, [days], days, later)
-        plain = ChurnBlend(blend.purchases, days)
-        judged = {Stage.BGNBD: plain.predict_proba(later)[:, 1], Stage.BLEND: blend.predict_proba(later)[:, 1]}
+        lesson = _lesson(snapshot.at(start), start, [days], days)
+        judged = {
+            stage: _fit(lesson, days, later, stage, level, seed).predict_proba(later)[:, 1]
+            for stage in (Stage.BGNBD, Stage.LOGISTIC, Stage.BLEND)
+        }
+        other = _fit(lesson, days, later, Stage.LOGISTIC, Level.WINDOW, seed).predict_proba(later)[:, 1]
+        if mean_log_loss(other, target) < mean_log_loss(judged[Stage.LOGISTIC], target):
+            level = Level.WINDOW
     else:
-        later, judged = _other_customers(snapshot, later, start, days)
-        target = _target(later)
+        judged = _other_customers(later, purchases_at(snapshot, start), days, seed)
     losses = {stage.value: mean_log_loss(levelled(p, target), target) for stage, p in judged.items()}
-    return later, judged, losses
+    return _Forward(later=later, judged=judged, losses=losses, level=level)
 
 
-def _other_customers(
-    snapshot: Snapshot, rows: pl.DataFrame, start: datetime, days: int
-) -> tuple[pl.DataFrame, dict[Stage, Array]]:
-    """Learn from every second customer of the window and judge on the others.
+def _other_customers(rows: pl.DataFrame, purchases: BetaGeoModel, days: int, seed: int) -> dict[Stage, Array]:
+    """Predict each half of the window's customers by what the other half taught.
 
     In a history too short for two windows, customers who had hardly begun to buy would teach nothing.
     """
-    rows = with_silence(rows, purchases_at(snapshot, start), days)
-    odd = pl.int_range(pl.len()) % 2 == 1
-    teach, later = rows.filter(~odd), rows.filter(odd)
-    target = _target(teach)
-    judged = {Stage.BGNBD: expit(later[SILENCE].to_numpy())}
-    if min(target.sum(), len(target) - target.sum()) >= MIN_EACH_CLASS:
-        columns = feature_columns(teach, IDENTITY)
-        judged[Stage.BLEND] = ChurnModel().fit(teach.select(columns), target).predict_proba(later)[:, 1]
-    return later, judged
+    rows = with_silence(rows, purchases, days)
+    target, columns = _target(rows), feature_columns(rows, IDENTITY)
+    judged = {Stage.BGNBD: expit(rows[SILENCE].to_numpy())}
+    halves = [np.arange(rows.height) % 2 == half for half in (0, 1)]
+    if min(min(target[half].sum(), (1 - target[half]).sum()) for half in halves) < MIN_EACH_CLASS:
+        return judged
+    for stage in (Stage.LOGISTIC, Stage.BLEND):
+        judged[stage] = np.empty(rows.height)
+        for half in halves:
+            taught = _model(stage, seed, stretched=True).fit(rows.filter(~half).select(columns), target[~half])
+            judged[stage][half] = taught.predict_proba(rows.filter(half))[:, 1]
+    return judged
 
 
 def _judge(
     later: pl.DataFrame | None,
-    judged: dict[Stage, Array],
+    judged: Mapping[Stage, Array],
     challenger: Array,
     champion: TrainedModel | None,
     seed: int,

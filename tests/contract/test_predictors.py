@@ -24,6 +24,7 @@ CLASSIFIERS = [
     BlendModel(seed=1),
     PurchasesModel(),
     ChurnModel(),
+    ChurnModel(boosting_from=20, stretched=True),
 ]
 ALL = [*CLASSIFIERS, UpliftModel()]
 LEARNING = [one for one in CLASSIFIERS if not isinstance(one, RulesModel | PurchasesModel)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -16,34 +15,9 @@ from predictors.errors import FrameError, NaiveFrameError
 from predictors.purchases import BetaGeoModel
 from predictors.snapshot import Snapshot
 from predictors.value import customer_values, discounted_purchases
-from tests.unit.shops import START, snapshot
+from tests.unit.buyers import UNTIL, order, repeat_orders, shop
 
-UNTIL = START + timedelta(days=200)
-
-
-def order(number: int, customer: int, day: float, total: float | None = 30.0) -> dict[str, Any]:
-    at = START + timedelta(days=day)
-    return {"order_id": number, "customer_id": customer, "placed_at": at, "total": total, "recorded_at": at}
-
-
-def shop(orders: list[dict[str, Any]]) -> Snapshot:
-    return snapshot({"orders": orders}, until=UNTIL)
-
-
-def repeat_shop(customers: int = 150, seed: int = 0) -> list[dict[str, Any]]:
-    """Return orders of customers who buy at rates of their own until they leave, each at a level of spend."""
-    rng = np.random.default_rng(seed)
-    orders = []
-    for customer in range(customers):
-        level, rate = rng.gamma(4, 10), rng.gamma(0.8, 1 / 30)
-        day = rng.uniform(0, 120)
-        while day < 200:
-            orders.append(order(len(orders), customer, float(day), float(level * rng.uniform(0.7, 1.3))))
-            day += rng.exponential(1 / rate) if rng.random() > 0.1 else 1e9
-    return orders
-
-
-ORDERS = repeat_shop()
+ORDERS = repeat_orders()
 SHOP = shop(ORDERS)
 
 
