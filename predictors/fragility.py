@@ -88,8 +88,6 @@ def _promised_sooner(days: float) -> dict[str, pl.Expr]:
         "promise_margin_days": pl.col("promise_margin_days") - shortened,
         "promise_slack_days": pl.col("promise_slack_days") - shortened,
         "promise_slack_spreads": pl.col("promise_slack_spreads") - shortened / pl.col("route_transit_spread_days"),
-        "promise_slack_days": pl.col("promise_slack_days") - shortened,
-        "promise_slack_spreads": pl.col("promise_slack_spreads") - shortened / pl.col("route_transit_spread_days"),
     }
 
 
