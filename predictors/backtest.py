@@ -21,9 +21,11 @@ from predictors.churn_training import IDENTITY as CUSTOMER_IDENTITY
 from predictors.churn_training import train_churn, window_rows
 from predictors.errors import NotEnoughDataError
 from predictors.evaluation import Comparison, Target, compare
+from predictors.features import issue_features
 from predictors.frames import Array, feature_columns
-from predictors.labels import LabelledBy, resolve_mode
-from predictors.moments import Moment
+from predictors.labels import LabelledBy, label_issues, resolve_mode
+from predictors.moments import Moment, issue_subjects, order_moments
+from predictors.scoring import spanned
 from predictors.snapshot import Snapshot
 from predictors.training import labelled_rows, train_issue
 
@@ -109,14 +111,17 @@ def backtest_issue(
     """
     _check_passed(snapshot, start)
     mode = resolve_mode(snapshot.at(start), labelled_by)
-    # Features see nothing later than their own moment, so all rows can be described at once.
-    known = labelled_rows(snapshot, moment, horizon_days=horizon_days, due_days=due_days, mode=mode)
-    judged = known.frame.filter((pl.col("moment") >= start) & (pl.col("moment") < end))
-    if not judged.height:
+    moments = order_moments(snapshot, due_days=due_days)
+    asked = spanned(issue_subjects(moments, moment), start, end)
+    labels = label_issues(snapshot, asked, horizon_days=horizon_days, mode=mode)
+    if not labels.height:
         raise NotEnoughDataError(
             f"no order of this span has a known outcome yet ({horizon_days} days must have passed, and a shop that is "
             "judged by ratings must have been rated); choose an earlier or longer span"
         )
+    # Features see nothing later than their own moment, so all judged rows can be described at once.
+    observed = asked.join(labels.select("order_id"), on="order_id", how="semi")
+    judged = issue_features(snapshot, moments, observed, moment).join(labels, on="order_id", maintain_order="left")
     starts = origins(start, end, snapshot.timezone, refit)
     parts: list[_Part] = []
     for number, (origin, until) in enumerate(zip(starts, [*starts[1:], end], strict=True)):
@@ -128,12 +133,12 @@ def backtest_issue(
         model = train_issue(
             past, moment, horizon_days=horizon_days, due_days=due_days, labelled_by=mode, seed=seed
         ).model
-        earlier = known.frame.filter(pl.col("known_at") <= origin)
+        rows = labelled_rows(past, moment, horizon_days=horizon_days, due_days=due_days, mode=mode)
         lesson = Lesson(
-            earlier=earlier,
-            target=_whole(earlier["issue"]),
+            earlier=rows.frame,
+            target=rows.target,
             later=later,
-            features=tuple(known.features),
+            features=tuple(rows.features),
             horizon_days=horizon_days,
             seed=seed,
         )

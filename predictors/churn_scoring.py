@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import polars as pl
 
+from predictors import sentences
 from predictors.churn import ChurnBlend
 from predictors.churn_training import IDENTITY, purchases_at
 from predictors.customers import customer_features
-from predictors.explain import Fact, counted, explain
+from predictors.explain import Fact, explain
 from predictors.fragility import Shock, fragilities
 from predictors.frames import feature_columns
 from predictors.model import Stage, TrainedModel, reference_values
@@ -21,20 +22,33 @@ FACTS: tuple[Fact, ...] = (
             "frequency", "recency_weeks", "age_weeks", "quiet_weeks", "quiet_against_gap", "quiet_share", "pace_log",
             "frequency_log", "quiet_log", "gap_mean_weeks", "gap_spread_weeks", "recent_purchases",
         ),
-        text=lambda r: f"Last bought {counted(r['quiet_weeks'], 'week')} ago, {counted(r['frequency'] + 1, 'purchase')} in {counted(r['age_weeks'], 'week')}",
+        text=sentences.purchases,
     ),
     Fact(
         name="spend",
         features=("spend_log", "order_value_log", "last_value_log"),
-        text=lambda r: "Spent less than customers who come back usually do",
+        text=sentences.spend,
     ),
     Fact(
         name="experience",
         features=("issues", "ratings"),
-        text=lambda r: f"Had trouble or gave a bad rating {counted(r['issues'], 'time')}",
+        text=sentences.experience,
     ),
 )  # fmt: skip
+_GAPS, _GAP = pl.col("frequency"), pl.col("gap_mean_weeks")
+# A purchase now ends a gap of its own; the mean and the spread of the gaps follow from theirs so far.
+_NEW_GAP = (pl.col("recency_weeks") + pl.col("quiet_weeks")) / (_GAPS + 1)
+_NEW_SQUARES = (
+    (_GAPS - 1).clip(0) * pl.col("gap_spread_weeks").fill_null(0.0) ** 2
+    + _GAPS * (_GAP - _NEW_GAP) ** 2
+    + (pl.col("quiet_weeks") - _NEW_GAP) ** 2
+)
+# It is worth what the customer's purchases are worth on average.
 _LATER_PURCHASE = {
+    "gap_mean_weeks": _NEW_GAP,
+    "gap_spread_weeks": pl.when(_GAPS >= 1).then((_NEW_SQUARES / _GAPS).sqrt()),
+    "spend_log": (pl.col("spend_log").exp() + pl.col("order_value_log").exp() - 1).log(),
+    "last_value_log": pl.col("order_value_log"),
     "recency_weeks": pl.col("recency_weeks") + pl.col("quiet_weeks"),
     "frequency": pl.col("frequency") + 1,
     "frequency_log": (pl.col("frequency") + 2).log(),
@@ -52,6 +66,10 @@ SHOCKS = (
             "quiet_weeks": pl.col("quiet_weeks") + 4,
             "age_weeks": pl.col("age_weeks") + 4,
             "quiet_log": (pl.col("quiet_weeks") + 5).log(),
+            # What was bought within 90 days is no longer once the silence is longer.
+            "recent_purchases": pl.when(pl.col("quiet_weeks") + 4 < 90 / 7)
+            .then(pl.col("recent_purchases"))
+            .otherwise(0.0),
             "quiet_share": (pl.col("quiet_weeks") + 4) / (pl.col("age_weeks") + 4),
             "quiet_against_gap": (pl.col("quiet_weeks") + 4) / (pl.col("gap_mean_weeks") + 1),
             "pace_log": ((pl.col("frequency") + 1) / (pl.col("age_weeks") + 5)).log(),

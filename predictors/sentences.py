@@ -168,6 +168,36 @@ def buyer(row: Row) -> str:
     return f"The customer has ordered {_times(orders)} before{expected}"
 
 
+def purchases(row: Row) -> str:
+    """Say when a customer bought last, and how often in how long."""
+    often, known, quiet = row.get("frequency"), row.get("age_weeks"), row.get("quiet_weeks")
+    if often is None:
+        return "No purchase is on record"
+    bought = counted(often + 1, "purchase")
+    last = "" if quiet is None else "Last bought " + (f"{counted(quiet, 'week')} ago" if round(quiet) else "this week")
+    since = bought if known is None or round(known) == 0 else f"{bought} in {counted(known, 'week')}"
+    return f"{last}, {since}" if last else f"Made {since}"
+
+
+def spend(row: Row) -> str:
+    """Say what a customer's purchases are worth, in the shop's currency."""
+    mean, last = row.get("order_value_log"), row.get("last_value_log")
+    if mean is None:
+        return "What this customer's purchases were worth is not recorded"
+    latest = "" if last is None else f", the last one {math.expm1(last):.2f}"
+    return f"A purchase of this customer is worth {math.expm1(mean):.2f} on average{latest}"
+
+
+def experience(row: Row) -> str:
+    """Say how often a customer had trouble, and how often they rated."""
+    trouble, rated = row.get("issues"), row.get("ratings")
+    if not trouble:
+        return "No trouble is on record" + ("" if not rated else f", with {counted(rated, 'rating')}")
+    return f"Had trouble or gave a bad rating {_times(trouble)}" + (
+        "" if not rated else f", with {counted(rated, 'rating')}"
+    )
+
+
 def placed_at(row: Row) -> str:
     """Say on which day of the week and at what hour the order was placed."""
     day, hour = row.get("weekday"), row.get("hour")

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from predictors import sentences
 from predictors.churn_scoring import FACTS as CHURN_FACTS
+from predictors.churn_scoring import SHOCKS as CHURN_SHOCKS
 from predictors.customers import customer_features
 from predictors.explain import FACTS, MAX_REASONS, MIN_EFFECT, Fact, clearing, counted, explain
 from predictors.features import IDENTITY, issue_features
@@ -31,7 +32,7 @@ FRAMES = {
     moment: issue_features(SHOP, MOMENTS, issue_subjects(MOMENTS, moment), moment)
     for moment in (Moment.PLACED, Moment.DUE)
 }
-TEXTS = [(fact.name, fact) for fact in FACTS]
+TEXTS = [(fact.name, fact) for fact in (*FACTS, *CHURN_FACTS)]
 
 
 @pytest.mark.parametrize(("number", "text"), [(0, "0 sellers"), (1, "1 seller"), (1.2, "1 seller"), (2, "2 sellers")])
@@ -49,6 +50,21 @@ def test_every_feature_of_an_issue_belongs_to_exactly_one_fact(moment: Moment, f
     assert len(told) == len(set(told))
     assert set(feature_columns(FRAMES[moment], IDENTITY)) <= set(told)
     assert set(rules_model(moment, horizon_days=45, since=START).features) <= set(told)
+
+
+def test_a_customers_new_purchase_leaves_the_gaps_that_the_purchases_would_have() -> None:
+    before = pl.DataFrame(
+        {"frequency": 3.0, "recency_weeks": 6.0, "quiet_weeks": 4.0, "age_weeks": 10.0, "gap_mean_weeks": 2.0,
+         "gap_spread_weeks": float(np.std([1, 2, 3], ddof=1)), "recent_purchases": 2.0,
+         "spend_log": float(np.log1p(40)), "order_value_log": float(np.log1p(10)), "last_value_log": float(np.log1p(30))}
+    )  # fmt: skip
+    shock = next(one for one in CHURN_SHOCKS if one.name == "one purchase now")
+    after = before.with_columns(value.alias(name) for name, value in shock.changes.items()).row(0, named=True)
+    gaps = [1, 2, 3, 4]
+    assert (after["frequency"], after["recency_weeks"], after["quiet_weeks"]) == (4.0, 10.0, 0.0)
+    assert after["gap_mean_weeks"] == pytest.approx(np.mean(gaps))
+    assert after["gap_spread_weeks"] == pytest.approx(np.std(gaps, ddof=1))
+    assert after["spend_log"] == pytest.approx(np.log1p(50))
 
 
 def test_every_feature_of_a_customer_belongs_to_exactly_one_fact() -> None:
@@ -103,7 +119,8 @@ def test_of_nothing_known_no_number_is_said(fact: Fact) -> None:
 @pytest.mark.parametrize("moment", FRAMES)
 @pytest.mark.parametrize("fact", [fact for _, fact in TEXTS], ids=[name for name, _ in TEXTS])
 def test_every_row_gets_one_plain_sentence(fact: Fact, moment: Moment) -> None:
-    for row in FRAMES[moment].head(40).iter_rows(named=True):
+    rows = FRAMES[moment] if fact in FACTS else customer_features(SHOP, SHOP.until)
+    for row in rows.head(40).iter_rows(named=True):
         text = fact.text(row)
         assert text[0].isupper()
         assert not text.endswith(".")
