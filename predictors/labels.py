@@ -29,13 +29,13 @@ class LabelledBy(StrEnum):
 
 
 def outcome_events(snapshot: Snapshot) -> pl.DataFrame:
-    """Return what says how an order went: order_id, recorded_at, is_rating, is_issue, stars (of a rating).
+    """Return what says how an order went: order_id, recorded_at, kind, is_rating, is_issue, stars (of a rating).
 
     A ticket or complaint without an order is taken to be about the customer's latest order known by then.
     """
     kinds = [*TROUBLE_KINDS, *RATING_KINDS]
     events = snapshot.touchpoints.filter(pl.col("kind").is_in(kinds)).select(
-        "order_id", "customer_id", "recorded_at", "value", is_rating=pl.col("kind").is_in(list(RATING_KINDS))
+        "order_id", "customer_id", "recorded_at", "kind", "value", is_rating=pl.col("kind").is_in(list(RATING_KINDS))
     )
     named = events.filter(pl.col("order_id").is_not_null())
     loose = events.filter(pl.col("order_id").is_null() & ~pl.col("is_rating")).drop("order_id")
@@ -55,7 +55,7 @@ def outcome_events(snapshot: Snapshot) -> pl.DataFrame:
     bad = ~pl.col("is_rating") | (pl.col("value") <= BAD_RATING)
     rated = ~pl.col("is_rating") | pl.col("value").is_not_null()
     return named.filter(rated).select(
-        "order_id", "recorded_at", "is_rating", is_issue=bad, stars=pl.when("is_rating").then("value")
+        "order_id", "recorded_at", "kind", "is_rating", is_issue=bad, stars=pl.when("is_rating").then("value")
     )
 
 

@@ -13,6 +13,7 @@ import polars as pl
 from predictors.calibration import SlopeCalibrator
 from predictors.errors import FeatureMismatchError
 from predictors.frames import Array
+from predictors.kinds import KindModel
 
 
 class Stage(StrEnum):
@@ -38,6 +39,8 @@ class TrainedModel:
         The typical value of each feature; a reason is the difference from it.
     labelled_by : str
         How the labels it learned from were observed.
+    kinds : KindModel, optional
+        Of issues: which kind an issue of such a subject would be; None where no issue taught it.
     """
 
     kind: str
@@ -53,6 +56,7 @@ class TrainedModel:
     labelled_by: str = ""
     seed: int = 0
     calibrator: SlopeCalibrator = field(default_factory=SlopeCalibrator)
+    kinds: KindModel | None = None
 
     def probabilities(self, frame: pl.DataFrame) -> Array:
         """Return P(outcome within the horizon) for each row, (n,)."""

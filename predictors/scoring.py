@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -13,6 +13,7 @@ from predictors.explain import Reason, explain
 from predictors.features import IDENTITY, issue_features
 from predictors.fragility import Fragility, fragilities
 from predictors.frames import feature_columns
+from predictors.kinds import shares_of
 from predictors.model import Stage, TrainedModel
 from predictors.moments import Moment, issue_subjects, order_moments
 from predictors.rules import REFERENCE, untrained_rules
@@ -30,6 +31,8 @@ class Scored:
     probability: float
     reasons: Sequence[Reason]
     fragility: Fragility
+    # Of issues: the share of each kind, if there is an issue; empty until a model has learned it.
+    issue_kinds: Mapping[str, float] = field(default_factory=dict)
 
 
 def rules_model(moment: Moment, *, horizon_days: int, since: datetime) -> TrainedModel:
@@ -95,6 +98,9 @@ def score_issue(model: TrainedModel, snapshot: Snapshot, moments: pl.DataFrame, 
     probabilities = model.probabilities(frame)
     reasons = explain(model, frame.select(columns), probabilities.tolist())
     shaken = fragilities(model, frame.select(columns), probabilities)
+    kinds: list[Mapping[str, float]] = [{}] * frame.height
+    if model.kinds is not None:
+        kinds = shares_of(model.kinds.predict_proba(model.taken(frame)))
     identity = frame.select(IDENTITY).iter_rows()
     return [
         Scored(
@@ -105,8 +111,11 @@ def score_issue(model: TrainedModel, snapshot: Snapshot, moments: pl.DataFrame, 
             probability=float(np.clip(p, 0.0, 1.0)),
             reasons=why,
             fragility=how,
+            issue_kinds=which,
         )
-        for (order_id, customer_id, at), p, why, how in zip(identity, probabilities, reasons, shaken, strict=True)
+        for (order_id, customer_id, at), p, why, how, which in zip(
+            identity, probabilities, reasons, shaken, kinds, strict=True
+        )
     ]
 
 

@@ -21,6 +21,7 @@ from predictors.evaluation import Target, Verdict, gate, measure
 from predictors.features import IDENTITY, issue_features
 from predictors.frames import Array, feature_columns
 from predictors.issue import BlendModel, LogisticModel
+from predictors.kinds import KindModel, kinds_of_issues
 from predictors.labels import LabelledBy, label_issues, resolve_mode, settled_after
 from predictors.model import Stage, TrainedModel, reference_values
 from predictors.moments import Moment, issue_subjects, order_moments
@@ -148,6 +149,7 @@ def train_issue(
         positives=int(rows.frame["issue"].sum() or 0),
         labelled_by=mode.value,
         seed=seed,
+        kinds=_kinds(snapshot, rows, due_days),
     )
     metrics = {
         "later_rows": later.frame.height,
@@ -166,6 +168,14 @@ def train_issue(
         held_out=HeldOut(y=later.target, p=judged, moments=later.frame["moment"]) if later.frame.height else None,
         learned_from=rows.frame.select("moment", *rows.features),
     )
+
+
+def _kinds(snapshot: Snapshot, rows: LabelledRows, due_days: int) -> KindModel | None:
+    """Learn from the rows with an issue which kind it was."""
+    issues = kinds_of_issues(snapshot, order_moments(snapshot, due_days=due_days))
+    told = rows.frame.filter(pl.col("issue") == 1).join(issues, on="order_id", maintain_order="left")
+    told = told.filter(pl.col("recorded_at") > pl.col("moment"))
+    return KindModel().fit(told.select(rows.features), told["issue_kind"].to_numpy()) if told.height else None
 
 
 def age_weights(frame: pl.DataFrame, until: datetime) -> Array:

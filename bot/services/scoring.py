@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -52,6 +52,7 @@ class ScoredSubject:
     reasons: Sequence[Reason]
     fragility: Fragility
     clears: Reason | None
+    issue_kinds: Mapping[str, float]
 
     @property
     def subject(self) -> str:
@@ -96,6 +97,7 @@ class ScoredSubject:
             "reasons": self.reason_rows,
             "fragility": self.fragility_row,
             "clears": self.clears_row,
+            "issue_kinds": dict(self.issue_kinds),
         }
 
 
@@ -330,6 +332,7 @@ class Scorer:
                 reasons=one.reasons,
                 fragility=one.fragility,
                 clears=self._clears(kind, one),
+                issue_kinds=one.issue_kinds,
             )
             for batch in batches
             for one in batch.scored

@@ -25,7 +25,7 @@ predictors: {issue: {horizon_days: 20}, churn: {horizon_days: 30}}
 """
 SCORE_KEYS = [
     "subject", "order_id", "customer_id", "kind", "moment", "as_of", "horizon_days", "probability", "band", "stage",
-    "model", "reasons", "fragility", "clears",
+    "model", "reasons", "fragility", "clears", "issue_kinds",
 ]  # fmt: skip
 TRAIN_KEYS = [
     "model", "kind", "moment", "horizon_days", "stage", "promoted", "reason", "previous", "rows", "positives",

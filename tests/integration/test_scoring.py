@@ -29,7 +29,7 @@ def test_a_line_has_the_keys_of_the_contract_and_rules_score_from_the_first_day(
     line = scored[0].line()
     assert list(line) == [
         "subject", "order_id", "customer_id", "kind", "moment", "as_of", "horizon_days", "probability", "band",
-        "stage", "model", "reasons", "fragility", "clears",
+        "stage", "model", "reasons", "fragility", "clears", "issue_kinds",
     ]  # fmt: skip
     assert (line["stage"], line["model"], line["kind"]) == ("rules", "rules", "issue")
     late = max(scored, key=lambda one: one.probability)
