@@ -21,7 +21,7 @@ import polars as pl
 from predictors.frames import Array, expit
 from predictors.issue import LogisticModel
 from predictors.snapshot import INSTANT, Snapshot, empty
-from predictors.treatment import CONTACT, DRAWS, left_alone
+from predictors.treatment import CONTACT, DRAWS, WEIGHT, left_alone
 
 HORIZON_DAYS = 45
 PLACED = datetime(2026, 1, 1, tzinfo=UTC)
@@ -83,7 +83,7 @@ def predicted(shop: ContactedShop, way: str) -> Array:
         found = left_alone(shop.snapshot, shop.subjects, shop.X, horizon_days=HORIZON_DAYS, draws=shop.draws)
         if found is not None:
             kept = shop.subjects["order_id"].is_in(found.weights["order_id"].implode()).to_numpy()
-            weights = found.weights["weight"].to_numpy() if way == "left alone, weighted" else None
+            weights = found.weights[WEIGHT].to_numpy() if way == "left alone, weighted" else None
     model = LogisticModel(C=1.0).fit(shop.X.filter(pl.Series(kept)), shop.issue[kept].astype(int), weights)
     return model.predict_proba(shop.X)[:, 1]
 

@@ -27,6 +27,7 @@ from predictors.model import Stage, TrainedModel, reference_values
 from predictors.moments import Moment, issue_subjects, order_moments
 from predictors.rules import untrained_rules
 from predictors.snapshot import Snapshot
+from predictors.treatment import WEIGHT, left_alone
 
 # Outcomes of each class that a stage needs in the part it learns from.
 MIN_EACH_CLASS: Mapping[Stage, int] = {Stage.LOGISTIC: 40, Stage.BOOSTING: 200}
@@ -69,6 +70,7 @@ class LabelledRows:
 
     frame: pl.DataFrame
     features: list[str]
+    left_out: int = 0  # because they were contacted, or drawn to be
 
     @property
     def target(self) -> Target:
@@ -89,9 +91,15 @@ class LabelledRows:
 
 
 def labelled_rows(
-    snapshot: Snapshot, moment: Moment, *, horizon_days: int, due_days: int, mode: LabelledBy
+    snapshot: Snapshot,
+    moment: Moment,
+    *,
+    horizon_days: int,
+    due_days: int,
+    mode: LabelledBy,
+    draws: pl.DataFrame | None = None,
 ) -> LabelledRows:
-    """Build the features and labels of every order whose outcome is known by the snapshot.
+    """Build the features and labels of every order whose outcome is known by the snapshot and not changed by a contact.
 
     At purchase the wait for ratings begins at the end of the promised day, which does not depend on how the order
     went: counting from the delivery would favour what came fast.
@@ -103,7 +111,11 @@ def labelled_rows(
     labels = label_issues(snapshot, settling, horizon_days=horizon_days, mode=mode, settle_days=wait)
     observed = subjects.join(labels.select("order_id"), on="order_id", how="semi")
     frame = issue_features(snapshot, moments, observed, moment).join(labels, on="order_id", maintain_order="left")
-    return LabelledRows(frame=frame, features=feature_columns(frame, [*IDENTITY, "issue", "known_at"]))
+    features = feature_columns(frame, [*IDENTITY, "issue", "known_at"])
+    alone = left_alone(snapshot, frame, frame.select(features), horizon_days=horizon_days, draws=draws)
+    if alone is not None:
+        frame = frame.join(alone.weights, on="order_id", maintain_order="left")
+    return LabelledRows(frame=frame, features=features, left_out=0 if alone is None else alone.left_out)
 
 
 def train_issue(
@@ -115,6 +127,7 @@ def train_issue(
     labelled_by: LabelledBy = LabelledBy.AUTO,
     seed: int = 0,
     champion: TrainedModel | None = None,
+    draws: pl.DataFrame | None = None,
 ) -> TrainingResult:
     """Train the issue model of one moment, as of the snapshot's `until`.
 
@@ -122,9 +135,11 @@ def train_issue(
     ----------
     champion : TrainedModel, optional
         The model to be replaced; the gate compares on later rows.
+    draws : polars.DataFrame, optional
+        `predictors.treatment.DRAWS`: who was drawn to be contacted or held out, and how probable that was.
     """
     mode = resolve_mode(snapshot, labelled_by)
-    rows = labelled_rows(snapshot, moment, horizon_days=horizon_days, due_days=due_days, mode=mode)
+    rows = labelled_rows(snapshot, moment, horizon_days=horizon_days, due_days=due_days, mode=mode, draws=draws)
     fit, later = _split(rows)
     tried = _candidates(fit, later, seed)
     stage = min(tried, key=lambda name: tried[name][1])
@@ -157,6 +172,7 @@ def train_issue(
         "aftercare": measure(later.target, judged, seed=seed) if later.frame.height else {},
         "log_loss_by_stage": {name.value: _finite(loss) for name, (_, loss, _) in tried.items()},
         "calibrated": bool(calibrator.slope != 1.0),
+        "contacted_left_out": rows.left_out,
     }
     first, last = (rows.frame["moment"][0], rows.frame["moment"][-1]) if rows.frame.height else (None, None)
     return TrainingResult(
@@ -179,9 +195,11 @@ def _kinds(snapshot: Snapshot, rows: LabelledRows, due_days: int) -> KindModel |
 
 
 def age_weights(frame: pl.DataFrame, until: datetime) -> Array:
-    """Return weights that halve every `HALF_LIFE_DAYS`, with mean 1."""
+    """Return weights that halve every `HALF_LIFE_DAYS`, times those of who was left alone, if any; with mean 1."""
     ages = frame.select((pl.lit(until) - pl.col("moment")).dt.total_seconds() / 86400.0).to_series().to_numpy()
     weights = 0.5 ** (ages / HALF_LIFE_DAYS)
+    if WEIGHT in frame.columns:
+        weights = weights * frame[WEIGHT].to_numpy()
     result: Array = weights / weights.mean() if len(weights) else weights
     return result
 

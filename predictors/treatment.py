@@ -26,6 +26,8 @@ Flags = npt.NDArray[np.bool_]
 # One row a draw over an order: when, how probable it was to be drawn to be contacted, and whether it was.
 DRAWS: Schema = {"order_id": pl.Int64, "at": INSTANT, "propensity": pl.Float64, "contacted": pl.Int8}
 CONTACT = "outreach_sent"
+# The column of the weights.
+WEIGHT = "left_alone_weight"
 # Nobody stands for more than so many others: beyond, a little bias is cheaper than the variance (Cole & Hernán 2008).
 MAX_WEIGHT = 20.0
 # Contacts in a span that a model of them needs, and from how many it may bend; with fewer, everybody is as likely as the other.
@@ -43,7 +45,7 @@ class LeftAlone:
     Attributes
     ----------
     weights : polars.DataFrame
-        order_id, weight (mean 1); subjects that are left out are not in it.
+        order_id and `WEIGHT` (mean 1); subjects that are left out are not in it.
     left_out : int
         Subjects that were contacted, or drawn to be.
     effective : float
@@ -98,7 +100,7 @@ def left_alone(
     weights = np.minimum(by_draw.fill_null(0.0).to_numpy() / probability, MAX_WEIGHT)[kept]
     weights = weights / weights.mean() if len(weights) else weights
     return LeftAlone(
-        weights=subjects.select("order_id").filter(pl.Series(kept)).with_columns(weight=pl.Series(weights)),
+        weights=subjects.select("order_id").filter(pl.Series(kept)).with_columns(pl.Series(WEIGHT, weights)),
         left_out=int((~kept).sum()),
         effective=float(weights.sum() ** 2 / (weights**2).sum()) if len(weights) else 0.0,
     )

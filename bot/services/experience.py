@@ -1,4 +1,4 @@
-"""What experiments have shown by an instant, as the uplift model learns from it; locked while it is too little."""
+"""What experiments drew and showed by an instant, as the models learn from it: the gain from outcomes, the risk in spite of contacts."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from datetime import datetime
 
 import polars as pl
 
+from bot.decide import policy
 from bot.decide.assignment import HOLDOUT
 from bot.services.labelling import ISSUE
 from bot.services.predicting import predictor_errors
 from bot.store.database import Database
-from bot.store.experiments import FirstOutcome, first_outcomes
+from bot.store.experiments import Draw, first_outcomes, order_draws
 from predictors.gain import OUTCOMES
+from predictors.treatment import DRAWS
 from predictors.uplift import require_outcomes
 
-__all__ = ["contact_propensities", "observed_outcomes"]
+__all__ = ["contact_propensities", "drawn_contacts", "observed_outcomes"]
 
 
 def observed_outcomes(database: Database, horizon_days: int, until: datetime) -> pl.DataFrame:
@@ -37,7 +39,18 @@ def observed_outcomes(database: Database, horizon_days: int, until: datetime) ->
     return pl.DataFrame(rows, schema=dict(OUTCOMES), orient="row")
 
 
-def contact_propensities(found: Sequence[FirstOutcome]) -> list[float]:
+def drawn_contacts(database: Database, until: datetime) -> pl.DataFrame:
+    """Return `predictors.treatment.DRAWS` as recorded by an instant."""
+    with database.read() as connection:
+        found = order_draws(connection, policy.Reason.HOLDOUT.value, until)
+    propensities = contact_propensities(found)
+    rows = [
+        (one.order_id, one.anchor_at, p, int(one.arm != HOLDOUT)) for one, p in zip(found, propensities, strict=True)
+    ]
+    return pl.DataFrame(rows, schema=dict(DRAWS), orient="row")
+
+
+def contact_propensities(found: Sequence[Draw]) -> list[float]:
     """Return how probable it was that each would be drawn to be contacted, whatever was drawn.
 
     A draw stores the probability of its own arm. Where a playbook has several variants, theirs is only a part of the

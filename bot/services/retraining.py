@@ -15,7 +15,7 @@ import structlog
 from bot.clock import Clock
 from bot.config import Settings
 from bot.errors import ModelError, UsageError
-from bot.services.experience import observed_outcomes
+from bot.services.experience import drawn_contacts, observed_outcomes
 from bot.services.model_files import ModelFiles, card_files
 from bot.services.predicting import check_kind, open_model, predictor_errors, read_snapshot
 from bot.store import models, promotions
@@ -178,6 +178,7 @@ class Trainer:
             labelled_by=LabelledBy(settings.issue.labelled_by),
             seed=settings.seed,
             champion=champion,
+            draws=drawn_contacts(self._database, snapshot.until),
         )
 
     def _replay(

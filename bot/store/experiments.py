@@ -1,4 +1,4 @@
-"""What experiments showed, a customer at a time: what an uplift model learns from.
+"""What experiments drew and what came of it: what an uplift model learns from, and a risk model must make up for.
 
 Outcomes are written by `bot.store.outcomes`; who was drawn into which arm, by `bot.store.planning`.
 """
@@ -13,21 +13,24 @@ from sqlalchemy import Connection
 
 from bot.store.tables import metadata
 
-__all__ = ["FirstOutcome", "first_outcomes"]
+__all__ = ["Draw", "FirstOutcome", "first_outcomes", "order_draws"]
 
 _outcomes = metadata.tables["outcomes"]
+_assignments = metadata.tables["assignments"]
+_outreaches = metadata.tables["outreaches"]
+_refusals = metadata.tables["refusals"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class FirstOutcome:
-    """What became of a customer's first draw over an order.
+class Draw:
+    """A draw that decided whether a customer would be contacted about an order.
 
     Attributes
     ----------
     propensity : float
         How probable the arm was that was drawn.
-    value : float
-        1 for a bad end.
+    anchor_at : datetime
+        When it decided.
     """
 
     order_id: int
@@ -35,6 +38,12 @@ class FirstOutcome:
     arm: str
     propensity: float
     anchor_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstOutcome(Draw):
+    """What became of a customer's first draw over an order; `value` is 1 for a bad end."""
+
     value: float
 
 
@@ -61,3 +70,34 @@ def first_outcomes(connection: Connection, kind: str, horizon_days: int, until: 
     )
     query = sa.select(*(ranked.c[column.name] for column in wanted)).where(ranked.c.place == 1)
     return [FirstOutcome(**row._mapping) for row in connection.execute(query.order_by(ranked.c.id))]
+
+
+def order_draws(connection: Connection, held_out_by: str, until: datetime) -> list[Draw]:
+    """Return every draw over an order that decided by an instant: what was proposed, and who was held out.
+
+    A customer stays in the arm of a playbook, so one assignment may decide about several orders, each at its own time.
+
+    Parameters
+    ----------
+    held_out_by : str
+        The reason of the refusals that the draw alone caused.
+    """
+    out, refused, drawn = _outreaches.c, _refusals.c, _assignments.c
+    proposed = sa.select(out.order_id, out.assignment_id, out.created_at.label("at")).where(out.created_at <= until)
+    held = sa.select(refused.order_id, refused.assignment_id, refused.recorded_at.label("at")).where(
+        refused.reason == held_out_by, refused.recorded_at <= until, refused.assignment_id.is_not(None)
+    )
+    decided = sa.union_all(proposed, held).subquery()
+    # A refusal is stored again every day on which the order is still meant.
+    first = (
+        sa.select(decided.c.order_id, decided.c.assignment_id, sa.func.min(decided.c.at).label("at"))
+        .where(decided.c.order_id.is_not(None))
+        .group_by(decided.c.order_id, decided.c.assignment_id)
+        .subquery()
+    )
+    query = (
+        sa.select(first.c.order_id, drawn.playbook, drawn.arm, drawn.propensity, first.c.at.label("anchor_at"))
+        .join(_assignments, drawn.id == first.c.assignment_id)
+        .order_by(first.c.order_id, first.c.assignment_id)
+    )
+    return [Draw(**row._mapping) for row in connection.execute(query)]

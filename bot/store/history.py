@@ -21,7 +21,9 @@ from predictors.snapshot import INSTANT, Snapshot
 
 __all__ = ["external_ids", "order_by_key", "read_snapshot"]
 
-_KINDS = ("paid", "shipped", "out_for_delivery", "delivered", "exception", "cancelled", *TROUBLE_KINDS, *RATING_KINDS)
+_KINDS = (
+    "paid", "shipped", "out_for_delivery", "delivered", "exception", "cancelled", "outreach_sent", *TROUBLE_KINDS, *RATING_KINDS
+)  # fmt: skip
 
 # Frame: columns read as they are, instants, and what is taken from `attributes` (column: is it a number).
 _PLAIN: Mapping[str, tuple[str, ...]] = {

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
 from benchmarks.contacted import HIGH, HORIZON_DAYS, PLACED, ContactedShop, chosen_by_people, drawn_by_chance, predicted
+from predictors import training
 from predictors.errors import FrameError
+from predictors.issue import LogisticModel
+from predictors.labels import TROUBLE_KINDS, LabelledBy
+from predictors.moments import Moment
 from predictors.snapshot import INSTANT, Snapshot, empty
+from predictors.training import LabelledRows, TrainingResult, age_weights, labelled_rows, train_issue
 from predictors.treatment import CONTACT, DRAWS, MAX_WEIGHT, left_alone
+from tests.unit.shops import START, invented_shop
+from tests.unit.shops import snapshot as shop_snapshot
 
 
 def bias(shops: list[ContactedShop], way: str) -> float:
@@ -136,3 +144,69 @@ def test_draws_without_a_column_are_a_named_error() -> None:
 def test_no_subjects_give_no_weights() -> None:
     found = left_alone(snapshot(contacts=[(1, 1, 8)]), SUBJECTS[:0], X[:0], horizon_days=9, draws=None)
     assert found is None
+
+
+# --- In the training of the risk --------------------------------------------------------------------------
+
+
+def trained(rows: dict[str, list[dict[str, Any]]], draws: pl.DataFrame | None = None) -> TrainingResult:
+    return train_issue(shop_snapshot(rows, START + timedelta(days=200)), Moment.DUE, horizon_days=20, draws=draws)
+
+
+def test_a_shop_without_any_contact_trains_exactly_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = invented_shop(500, seed=3)
+    found = trained(rows, draws=drawn())
+    monkeypatch.setattr(training, "left_alone", lambda *_, **__: None)
+    before = trained(rows)
+    frame = before.learned_from
+    assert frame is not None
+    assert found.metrics == before.metrics
+    np.testing.assert_array_equal(found.model.probabilities(frame), before.model.probabilities(frame))
+
+
+def test_contacted_orders_that_ended_well_do_not_lower_the_risk_of_late_parcels() -> None:
+    rows = invented_shop(1200, seed=3)
+    helped, draws = contact_the_late(rows)
+    honest, naive, corrected = learned(rows, None), learned(helped, None), learned(helped, draws)
+    assert (honest.left_out, naive.left_out) == (0, 0)
+    assert corrected.left_out > 50
+    # Each model scores the late orders as its own shop knows them: the histories of sellers differ.
+    truth = risk(honest, honest.frame)
+    without, with_weights = risk(naive, naive.frame), risk(corrected, naive.frame)
+    assert without < truth - 0.2
+    assert abs(with_weights - truth) < 0.06
+
+
+def learned(rows: dict[str, list[dict[str, Any]]], draws: pl.DataFrame | None) -> LabelledRows:
+    known = shop_snapshot(rows, START + timedelta(days=200))
+    return labelled_rows(known, Moment.DUE, horizon_days=20, due_days=14, mode=LabelledBy.RATED, draws=draws)
+
+
+def risk(rows: LabelledRows, scored: pl.DataFrame) -> float:
+    """Return the mean risk of the late ones of some orders, as a model sees it that learns from rows."""
+    late = scored.filter(pl.col("not_delivered") == 1)
+    weights = age_weights(rows.frame, START + timedelta(days=200))
+    model = LogisticModel(C=0.1).fit(rows.X, rows.target, sample_weight=weights)
+    return float(model.predict_proba(late.select(rows.features))[:, 1].mean())
+
+
+def contact_the_late(rows: dict[str, list[dict[str, Any]]]) -> tuple[dict[str, list[dict[str, Any]]], pl.DataFrame]:
+    """Draw three in four of the orders that are late to be contacted a day later: their trouble never comes.
+
+    What was sent is not among the touchpoints, so that the draws alone can tell.
+    """
+    rng = np.random.default_rng(8)
+    delivered = {row["order_id"]: row["occurred_at"] for row in rows["touchpoints"] if row["kind"] == "delivered"}
+    made, quiet = [], set()
+    for order in rows["orders"]:
+        due = order["promised_at"] + timedelta(days=1)
+        if delivered[order["order_id"]] > due:
+            contacted = bool(rng.random() < 0.75)
+            made.append((order["order_id"], due + timedelta(hours=1), 0.75, int(contacted)))
+            quiet |= {order["order_id"]} if contacted else set()
+    touchpoints = [
+        {**row, "value": 5.0} if row["kind"] == "review" and row["order_id"] in quiet else row
+        for row in rows["touchpoints"]
+        if row["kind"] not in TROUBLE_KINDS or row["order_id"] not in quiet
+    ]
+    return {**rows, "touchpoints": touchpoints}, pl.DataFrame(made, schema=dict(DRAWS), orient="row")
