@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from bot.services.retraining import Trainer
     from bot.services.scoring import Scorer
     from bot.services.touchpoint_ledger import TouchpointLedger
+    from bot.services.valuing import Valuer
 else:
     build_mailbox = OnFirstUse("bot.mail_wiring", "build_mailbox")
     build_mailroom = OnFirstUse("bot.mail_wiring", "build_mailroom")
@@ -82,6 +83,7 @@ else:
     Promoter = OnFirstUse("bot.services.promoting", "Promoter")
     Trainer = OnFirstUse("bot.services.retraining", "Trainer")
     Scorer = OnFirstUse("bot.services.scoring", "Scorer")
+    Valuer = OnFirstUse("bot.services.valuing", "Valuer")
     TouchpointLedger = OnFirstUse("bot.services.touchpoint_ledger", "TouchpointLedger")
 
 # Deliveries are looked for this often at least: a customer who was promised an answer does not wait for a tick.
@@ -206,6 +208,11 @@ class App:
         return Insight(self.database, self.clock, self.settings)
 
     @cached_property
+    def valuer(self) -> Valuer:
+        """Says what customers are worth, and how much of it is at risk."""
+        return Valuer(self.database, self.clock, self.settings)
+
+    @cached_property
     def patterns(self) -> Patterns:
         """Finds groups of orders with more trouble than expected."""
         return Patterns(self.database, self.clock, self.settings)
@@ -328,7 +335,7 @@ class App:
 
     def scheduler(self, *, ticks: bool = True, delivery: bool = True) -> Scheduler:
         """Build the scheduler: the ticks of the bot, those of the delivery, or both."""
-        seconds = self.settings.scheduler.tick_seconds
+        seconds, patience = self.settings.scheduler.tick_seconds, DAILY_PATIENCE_SECONDS
         if self.settings.delivery.by_workers:
             # The workers do all else; cards are brought up to date by the process that is connected to Slack.
             shows = ticks and self.settings.slack.mode != "off"
@@ -336,14 +343,7 @@ class App:
         jobs: list[Job] = []
         if ticks:
             jobs.append(Job(name="tick", work=self.tick, seconds=seconds))
-            jobs.append(
-                Job(
-                    name="daily",
-                    work=self.daily.run_if_due,
-                    seconds=seconds,
-                    patience_seconds=DAILY_PATIENCE_SECONDS,
-                )
-            )
+            jobs.append(Job(name="daily", work=self.daily.run_if_due, seconds=seconds, patience_seconds=patience))
         if ticks and self.settings.email.enabled:
             jobs.append(Job(name="mail", work=lambda: self.mailroom.work(), seconds=min(seconds, MAIL_SECONDS)))
         if delivery:

@@ -12,7 +12,7 @@ __all__ = ["report_command"]
 
 @click.group("report")
 def report_command() -> None:
-    """KPIs and lift."""
+    """KPIs, lift, patterns and value."""
 
 
 @report_command.command("kpis")
@@ -82,4 +82,56 @@ def patterns_command(as_of: str | None, as_json: bool) -> int:
         for one in found
     ]
     print_table("Patterns, most surprising first", ("pattern", "known since", "silent orders"), rows)
+    return 0
+
+
+@report_command.command("value")
+@click.option("--as-of", "as_of", metavar="T", help="What was known at an instant, instead of now.")
+@click.option("--horizon-days", type=click.IntRange(1), default=365, show_default=True, help="Orders so far ahead.")
+@click.option("--discount", type=click.FloatRange(0), default=0.1, show_default=True, help="Of a year.")
+@click.option("--top", type=click.IntRange(0), default=20, show_default=True, help="Customers of each currency.")
+@config_option
+@json_option
+def value_command(as_of: str | None, horizon_days: int, discount: float, top: int, as_json: bool) -> int:
+    """What customers are expected to order, and how much of it is at risk because they may leave."""
+    with application() as app:
+        report = app.valuer.report(
+            as_of=instant_argument(as_of, app.settings), horizon_days=horizon_days, yearly_discount=discount, top=top
+        )
+        zone = app.settings.shop.zone
+    if as_json:
+        print_json(report.lines())
+        return 0
+    if not report.segments:
+        click.echo("Nobody has ordered yet; run `aftercare import` first.")
+        return 0
+
+    def amount(value: float | None, currency: str | None) -> str:
+        return "unknown" if value is None or currency is None else f"{value:,.2f} {escape(currency)}"
+
+    print_table(
+        f"Expected within {report.horizon_days} days, at risk by no order within {report.risk_days} ({report.model})",
+        ("bought", "risk", "customers", "orders", "value", "mean risk", "value at risk"),
+        [
+            (
+                one.segment, one.band, f"{one.customers:,}", f"{one.expected_purchases:,.1f}",
+                amount(one.expected_value, one.currency), f"{one.churn_probability:.0%}",
+                amount(one.value_at_risk, one.currency),
+            )
+            for one in report.segments
+        ],
+    )  # fmt: skip
+    print_table(
+        "Most at risk",
+        ("customer", "orders so far", "next order", "value", "risk", "value at risk"),
+        [
+            (
+                escape(one.customer_id), one.purchases,
+                f"{one.next_order_at.astimezone(zone):%Y-%m-%d}" if one.next_order_at else "not foreseeable",
+                amount(one.expected_value, one.currency), f"{one.churn_probability:.0%}",
+                amount(one.value_at_risk, one.currency),
+            )
+            for one in report.customers
+        ],
+    )  # fmt: skip
     return 0
