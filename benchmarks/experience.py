@@ -42,8 +42,8 @@ from predictors.labels import LabelledBy, label_issues
 from predictors.moments import Moment, issue_subjects, order_moments
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-ROUNDS = 1000
-FITS = 100
+ROUNDS = 300
+FITS = 20
 OLIST_SPLIT, OLIST_END = datetime(2018, 2, 1, tzinfo=UTC), datetime(2018, 5, 1, tzinfo=UTC)
 
 

@@ -37,8 +37,8 @@ from predictors.patterns import Pattern, find_patterns
 DAYS = 300
 BEGINS = 245
 NOISE_FROM = 180
-NOISE_SHOPS = range(100, 106)
-PLANTED_SHOPS = range(200, 205)
+NOISE_SHOPS = range(100, 104)
+PLANTED_SHOPS = range(200, 203)
 MOST_ALARMS_A_MONTH = 0.25
 # A lot is sold for 45 days, so it begins with its own first sale: B5 with day 225, hence the lot's later begin.
 TROUBLES = (

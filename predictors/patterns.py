@@ -15,44 +15,30 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from predictors.cells import Cell, Cells, Dimension, Mask, WindowCounts, build_cells
+from predictors.cells import Cell, Cells, Mask, WindowCounts, build_cells
 from predictors.errors import NotEnoughDataError
-from predictors.exposure import (
-    LAST_AGE_DAYS,
-    Index,
-    Orders,
-    counted,
-    days_by_age,
-    days_until_first,
-    first_events,
-    fit_rates,
-    orders_at_risk,
-)
+from predictors.exposure import LAST_AGE_DAYS, Index, Orders, days_by_age, first_events, orders_at_risk
 from predictors.frames import Array
 from predictors.moments import order_moments
 from predictors.snapshot import Snapshot
-from predictors.surprise import discoveries, fit_dispersion, tail_probability
+from predictors.surprise import discoveries, tail_probability
 from predictors.trouble import ANY, KINDS, topics, trouble_events
+from predictors.usual import USUAL_AFTER_DAYS, Usual, Window, learn_rates, learn_usual
 
 __all__ = ["FALSE_SHARE", "WINDOWS_DAYS", "Pattern", "find_patterns"]
 
 WINDOWS_DAYS = (7, 28)
-# The past that says what is usual ends where the longest window begins.
+# The past that says at which age trouble comes ends where the longest window begins.
 REFERENCE_DAYS = 365
 PAST_WINDOWS = 6
 # Fewer orders than this in that past say nothing about what is usual.
 FEWEST_ORDERS = 100
-# The expected share of false ones among the patterns of a day, over all tests of that day.
-FALSE_SHARE = 0.05
+# The expected share of false ones among the patterns of a day, over all tests of that day. Days share most of their
+# data, but each may add a false one: .05 a day would be too much over a month.
+FALSE_SHARE = 0.01
 FEWEST_EXPOSED = 5
 FEWEST_TROUBLED = 3
 SMALLEST_RATIO = 1.5
-# Few cells cannot show how much cells differ; no prior is taken to be narrower than this.
-SMALLEST_SPREAD = 0.02
-# A pattern that has begun within the past must not make wild cells look usual; no prior is taken to be wider than this.
-LARGEST_SPREAD = 1.0
-# Customers with trouble that the rest of the shop is assumed to have had as expected, so that few do not set the level.
-LEVEL_STRENGTH = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,46 +82,6 @@ class Pattern:
         return self.troubled / self.expected
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Window:
-    """One window: who is at risk in it, whatever the kind."""
-
-    days_long: int
-    low: float
-    high: float
-    days: Array
-    at_risk: Mask
-
-    @classmethod
-    def of(cls, orders: Orders, days_long: int, ends: float) -> _Window:
-        # An instant is inside up to the snapshot's end itself.
-        high = np.nextafter(ends, np.inf) if ends == 0 else ends
-        days = days_by_age(orders, ends - days_long, high)
-        return cls(days_long=days_long, low=ends - days_long, high=high, days=days, at_risk=days.sum(axis=1) > 0)
-
-    def counts(self, cells: Cells, orders: Orders, first: Array, rates: Array) -> WindowCounts:
-        alive, troubled = self.state(orders, first)
-        return cells.count(alive, troubled, np.where(alive, self.days @ rates, 0.0))
-
-    def state(self, orders: Orders, first: Array) -> tuple[Mask, Mask]:
-        """Return which orders had no trouble of the kind before and were at risk, and which of them had it then."""
-        troubled = counted(orders, first, self.low, self.high) >= 0
-        return (self.at_risk & (first >= self.low)) | troubled, troubled
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Usual:
-    """What is usual of one kind in each cell: its factor on the hazard, and how uncertain and unsteady that is."""
-
-    rates: Array
-    factor: Array
-    dispersion: Array
-
-    def mean(self, counts: WindowCounts) -> Array:
-        """Expected customers with trouble in each cell, at the level of the rest of the shop in that window."""
-        return counts.expected * self.factor * _level(counts)
-
-
 def find_patterns(
     snapshot: Snapshot,
     texts: pl.DataFrame,
@@ -173,13 +119,15 @@ def find_patterns(
         )
     events = first_events(orders, trouble_events(snapshot, texts), snapshot.until)
     cells = build_cells(snapshot, orders)
-    windows = [_Window.of(orders, days, 0.0) for days in WINDOWS_DAYS]
-    past_windows = [_Window.of(orders, int(gap), -gap * back) for back in range(1, PAST_WINDOWS + 1)]
+    windows = [Window.of(orders, days, 0.0) for days in WINDOWS_DAYS]
+    past_windows = [Window.of(orders, int(gap), -USUAL_AFTER_DAYS - gap * back) for back in range(PAST_WINDOWS)]
+    own = days_by_age(orders, low, -USUAL_AFTER_DAYS)
     tests: list[_Tests] = []
     for kind in (*KINDS, ANY, *topics()):
         first = events.get(kind)
         if first is not None:
-            usual = _usual(cells, orders, first, reference, (low, high), past_windows)
+            rates = learn_rates(orders, first, reference, low, high)
+            usual = learn_usual(cells, orders, first, rates, own, low, past_windows)
             tests.append(_tests(cells, orders, kind, first, usual, windows))
     if not tests:
         return []
@@ -201,49 +149,13 @@ class _Tests:
 
     kind: str
     first: Array
-    usual: _Usual
+    usual: Usual
     counts: tuple[WindowCounts, ...]
     best: Index
     p_values: Array
 
 
-def _usual(
-    cells: Cells, orders: Orders, first: Array, reference: Array, span: tuple[float, float], past: list[_Window]
-) -> _Usual:
-    low, high = span
-    age = counted(orders, first, low, high)
-    days = days_until_first(orders, reference, first, low, high)
-    rates = fit_rates(days, age)
-    observed, expected = cells.sums((age >= 0).astype(np.float64)), cells.sums(days @ rates)
-    windows = [window.counts(cells, orders, first, rates) for window in past]
-    dimension = np.array([cell.dimension.value for cell in cells.cells])
-    factor, dispersion = np.ones(len(dimension)), np.zeros(len(dimension))
-    for one in Dimension:
-        here = dimension == one.value
-        if not here.any():
-            continue
-        spread = float(np.clip(fit_dispersion(observed[here], expected[here]), SMALLEST_SPREAD, LARGEST_SPREAD))
-        # Gamma(1/spread, 1/spread) prior on the cell's ratio; posterior mean and squared coefficient of variation.
-        factor[here] = (observed[here] + 1 / spread) / (expected[here] + 1 / spread)
-        unsure = 1.0 / (observed[here] + 1 / spread)
-        unsteady = fit_dispersion(
-            np.concatenate([counts.observed[here] for counts in windows]),
-            np.concatenate([(counts.expected * factor * _level(counts))[here] for counts in windows]),
-        )
-        unsteady = min(unsteady, LARGEST_SPREAD)
-        dispersion[here] = unsure + unsteady + unsure * unsteady
-    return _Usual(rates=rates, factor=factor, dispersion=dispersion)
-
-
-def _level(counts: WindowCounts) -> Array:
-    """How the rest of the shop fares against what the hazard expects, for each cell without itself."""
-    observed = np.maximum(counts.shop_observed - counts.observed, 0.0)
-    expected = np.maximum(counts.shop_expected - counts.expected, 0.0)
-    level: Array = (observed + LEVEL_STRENGTH) / (expected + LEVEL_STRENGTH)
-    return level
-
-
-def _tests(cells: Cells, orders: Orders, kind: str, first: Array, usual: _Usual, windows: list[_Window]) -> _Tests:
+def _tests(cells: Cells, orders: Orders, kind: str, first: Array, usual: Usual, windows: list[Window]) -> _Tests:
     counts = tuple(window.counts(cells, orders, first, usual.rates) for window in windows)
     tails = np.array([tail_probability(one.observed, usual.mean(one), usual.dispersion) for one in counts])
     enough = np.array([one.exposed >= FEWEST_EXPOSED for one in counts])
@@ -263,7 +175,7 @@ def _told_apart(
     cells: Cells,
     orders: Orders,
     events: Mapping[str, Array],
-    windows: list[_Window],
+    windows: list[Window],
     tests: list[_Tests],
     chosen: Mask,
     limit: float,

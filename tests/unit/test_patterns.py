@@ -72,7 +72,7 @@ def test_the_counts_are_those_of_the_lot() -> None:
 
 
 def test_a_bad_region_is_found_although_no_word_tells_what_it_is() -> None:
-    planted = Planted(dimension="region", value="r0", since_day=185.0, share=0.3)
+    planted = Planted(dimension="region", value="r0", since_day=185.0, share=0.5)
     world = shop(planted)
     silent = world.texts.with_columns(text=pl.lit("???"))
     patterns = find_patterns(world.at(DAY)[0], silent, due_days=14)
