@@ -157,11 +157,12 @@ def _content(path: Path) -> bytes:
             f"the model file {path} {what}; restore it from a backup, run `aftercare models rollback`, "
             "or `aftercare train`"
         ) from error
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
+        os.close(descriptor)
+        raise ModelFileError(
+            f"{path} is no plain file of at most {MAX_BYTES >> 20} MiB, and is not opened; "
+            "restore it from a backup, or run `aftercare train`"
+        )
     with os.fdopen(descriptor, "rb") as stream:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
-            raise ModelFileError(
-                f"{path} is no plain file of at most {MAX_BYTES >> 20} MiB, and is not opened; "
-                "restore it from a backup, or run `aftercare train`"
-            )
         return stream.read(MAX_BYTES + 1)
