@@ -148,3 +148,14 @@ def test_a_gain_is_always_finite_and_between_minus_one_and_one(seed: int, share:
     gain = UpliftModel(rounds=10).fit(X, t, y, np.full(rows, share)).predict(X)
     assert np.isfinite(gain).all()
     assert ((gain >= -1) & (gain <= 1)).all()
+
+
+def test_the_products_model_sees_what_two_flags_do_together() -> None:
+    rng = np.random.default_rng(5)
+    X = pl.DataFrame({"men": rng.integers(0, 2, 6000), "women": rng.integers(0, 2, 6000), "recency": rng.random(6000)})
+    both = (X["men"] * X["women"]).to_numpy() == 1
+    t = rng.integers(0, 2, 6000)
+    y = (rng.random(6000) < 0.2 + 0.3 * t * both).astype(float)
+    ours, straight = (model.fit(X, t, y).predict(X) for model in (UpliftModel(), SLearner()))
+    assert ours[both].mean() - ours[~both].mean() > 0.2
+    assert straight[~both].std() > 2 * ours[~both].std()  # a sum of two slopes must put some of it elsewhere
