@@ -121,8 +121,9 @@ class TouchpointLedger:
         """Learn the weights anew where the last time is four weeks ago; return 1 where new ones are in force."""
         now = self._clock.now()
         with self._database.read() as connection:
-            last = next(iter(latest_runs(connection, JOB, 1)), None)
-        if last is not None and last.started_at + LEARN_EVERY > now:
+            runs = latest_runs(connection, JOB)
+        # One that failed, or whose process died, is tried again on the next date.
+        if any(run.state is RunState.DONE and run.started_at + LEARN_EVERY > now for run in runs):
             return 0
         key = local_date(now, self._settings.shop.zone).isoformat()
         with self._database.write() as connection:

@@ -17,6 +17,7 @@ from bot.services.importing import Importer
 from bot.services.privacy import Privacy
 from bot.services.touchpoint_ledger import JOB, LEARN_EVERY, TouchpointLedger
 from bot.store.database import Database, open_database
+from bot.store.enums import RunState
 from bot.store.runs import latest_runs
 from predictors.experience import STANDARD
 from tests.conftest import NOW
@@ -101,6 +102,28 @@ def test_where_nothing_helps_the_weights_set_by_hand_stay(sqlite_database: Datab
         (ran,) = latest_runs(connection, JOB)
     assert ran.detail is not None
     assert "50" in ran.detail["kept"]
+
+
+def test_a_learning_that_failed_is_tried_again_on_the_next_date(
+    sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(sqlite_database, 8, matters=False)
+    clock = ManualClock(NOW)
+    ledgers = TouchpointLedger(sqlite_database, clock, Settings())
+
+    def breaks(*_: object, **__: object) -> None:
+        raise RuntimeError("the disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("bot.services.touchpoint_ledger.train_experience", breaks)
+        with pytest.raises(RuntimeError):
+            ledgers.learn_if_due()
+    assert ledgers.learn_if_due() == 0  # not again on the same date
+    clock.advance(DAY)
+    ledgers.learn_if_due()
+    with sqlite_database.read() as connection:
+        states = [run.state for run in latest_runs(connection, JOB)]
+    assert states == [RunState.DONE, RunState.FAILED]
 
 
 def test_the_command_shows_points_and_their_sum(
