@@ -100,9 +100,15 @@ def backtest_issue(
     labelled_by: LabelledBy,
     seed: int,
     refit: Refit = Refit.MONTHLY,
+    draws: pl.DataFrame | None = None,
     progress: Progress | None = None,
 ) -> Backtest:
     """Judge on the orders whose moment lies in the half-open span and whose outcome is known by the snapshot.
+
+    Parameters
+    ----------
+    draws : polars.DataFrame, optional
+        As `predictors.training.train_issue` takes them; each refit sees those made by its origin.
 
     Raises
     ------
@@ -131,7 +137,7 @@ def backtest_issue(
             continue
         past = snapshot.at(origin)
         model = train_issue(
-            past, moment, horizon_days=horizon_days, due_days=due_days, labelled_by=mode, seed=seed
+            past, moment, horizon_days=horizon_days, due_days=due_days, labelled_by=mode, seed=seed, draws=draws
         ).model
         rows = labelled_rows(past, moment, horizon_days=horizon_days, due_days=due_days, mode=mode)
         lesson = Lesson(

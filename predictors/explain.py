@@ -89,7 +89,7 @@ def explain(
     told = [fact for fact in facts if any(name in model.features for name in fact.features)]
     if not told or not frame.height:
         return [[] for _ in range(frame.height)]
-    without = np.stack([_without(model, frame, p, fact) for fact in told])
+    without = np.stack([without_fact(model, frame, p, fact) for fact in told])
     effects = p - without
     # Ties keep the order of the table.
     strongest = np.argsort(-effects, axis=0, kind="stable")[:MAX_REASONS]
@@ -116,7 +116,7 @@ def clearing(reasons: Sequence[Reason], threshold: float) -> Reason | None:
     return reasons[0] if reasons and reasons[0].without < threshold else None
 
 
-def _without(model: TrainedModel, frame: pl.DataFrame, p: Array, fact: Fact) -> Array:
+def without_fact(model: TrainedModel, frame: pl.DataFrame, p: Array, fact: Fact) -> Array:
     """Predict with one fact at its typical values, (n,); rows where it is typical already keep their prediction."""
     used = [name for name in fact.features if name in model.features]
     typical = [pl.lit(model.reference.get(name)).cast(frame.schema[name]).alias(name) for name in used]

@@ -13,6 +13,7 @@ from bot.config import Settings
 from bot.errors import InputError, UsageError
 from bot.services.evaluation_page import evaluation_page
 from bot.services.evaluation_words import verdict
+from bot.services.experience import drawn_contacts
 from bot.services.predicting import predictor_errors, read_snapshot
 from bot.store.database import Database
 from predictors.backtest import Backtest, Refit, backtest_churn, backtest_issue
@@ -130,6 +131,7 @@ class Evaluator:
                         labelled_by=LabelledBy(settings.issue.labelled_by),
                         seed=settings.seed,
                         refit=refit,
+                        draws=drawn_contacts(self._database, snapshot.until),
                         progress=_named(progress, f"issue at {at.value}"),
                     )
             found.append(
