@@ -26,9 +26,8 @@ MIN_EACH_CLASS = 10
 RESAMPLES = 400
 # So many numbers are resampled at a time: 16 MB.
 _CHUNK = 2_000_000
-# The recalibration is a convex problem in two unknowns: Newton steps from the identity, and from there on.
-_FIRST_STEPS = 30
-_NEXT_STEPS = 3
+# The recalibration is a convex problem in two unknowns, and Newton's method is there long before.
+_NEWTON_STEPS = 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +68,7 @@ def calibration_loss(y: Target, p: Array) -> float:
     The miscalibration part of the log loss under Cox's recalibration model (Biometrika 1958): unlike an error over
     bins it is smooth, and needs no choice of bins.
     """
-    return float(_calibration_losses(y, p, np.ones((1, len(y))))[0])
+    return max(float(_recalibration_gains(y, p).mean()), 0.0)
 
 
 def gate(y: Target, challenger: Array, champion: Array, *, seed: int) -> Verdict:
@@ -105,7 +104,9 @@ def gate(y: Target, challenger: Array, champion: Array, *, seed: int) -> Verdict
     loss = _resampled(log_losses(y, challenger) - champion_losses, seed)
     margin = MARGIN * float(champion_losses.mean())
     better, equal = loss.high < 0, loss.low <= 0 <= loss.high < margin
-    calibration = _calibration_difference(y, challenger, champion, seed) if equal else None
+    calibration = (
+        _resampled(_recalibration_gains(y, challenger) - _recalibration_gains(y, champion), seed) if equal else None
+    )
     calibrated = calibration is not None and calibration.high < 0
     if better:
         said = "better beyond noise"
@@ -135,17 +136,6 @@ def _resampled(values: Array, seed: int) -> Difference:
     return Difference(value=float(values.mean()), low=low, high=high)
 
 
-def _calibration_difference(y: Target, challenger: Array, champion: Array, seed: int) -> Difference:
-    found = np.concatenate(
-        [
-            _calibration_losses(y, challenger, counts) - _calibration_losses(y, champion, counts)
-            for counts in _draws(len(y), seed)
-        ]
-    )
-    low, high = (float(q) for q in np.quantile(found, (0.025, 0.975)))
-    return Difference(value=calibration_loss(y, challenger) - calibration_loss(y, champion), low=low, high=high)
-
-
 def _draws(rows: int, seed: int) -> Iterator[Array]:
     """Yield how often each row was drawn in each resample, (some, n) at a time."""
     rng = np.random.default_rng(seed)
@@ -155,48 +145,33 @@ def _draws(rows: int, seed: int) -> Iterator[Array]:
         yield np.stack([np.bincount(draw, minlength=rows) for draw in drawn]).astype(np.float64)
 
 
-def _calibration_losses(y: Target, p: Array, counts: Array) -> Array:
-    """Return the calibration loss of each resample; `counts` is (k, n), the answer (k,)."""
+def _recalibration_gains(y: Target, p: Array) -> Array:
+    """Return what the best intercept and slope on the log-odds take off the log loss of each row.
+
+    The intercept and slope are least-loss values, so to first order their own noise does not move the mean gain:
+    resampling these rows is enough, without fitting again in each resample.
+    """
     z, target = logit(p), y.astype(np.float64)
-    start = np.array([0.0]), np.array([1.0])
-    middle = _recalibrated(z, target, np.ones((1, len(y))), start, _FIRST_STEPS)
-    # Every resample's best lies near that of all rows: from there few steps are enough.
-    here = np.full(len(counts), middle[0][0]), np.full(len(counts), middle[1][0])
-    intercept, slope = _recalibrated(z, target, counts, here, _NEXT_STEPS)
-    rows = counts.sum(axis=1)
-    saved = _sums(z, target, counts, np.zeros(len(counts)), np.ones(len(counts))) - _sums(
-        z, target, counts, intercept, slope
-    )
-    result: Array = np.maximum(saved / rows, 0.0)
-    return result
+    best, scale = np.array([0.0, 1.0]), 1.0
+    loss = _row_losses(z, target, best)
+    plain = loss
+    for _ in range(_NEWTON_STEPS):
+        q = expit(best[0] + best[1] * z)
+        weight = q * (1 - q)
+        gradient = np.array([(q - target).sum(), (q - target) @ z])
+        # A ridge keeps perfectly separated rows finite.
+        curvature = np.array([[weight.sum() + 1e-6, weight @ z], [weight @ z, weight @ (z * z) + 1e-3]])
+        tried = best - scale * np.linalg.solve(curvature, gradient)
+        found = _row_losses(z, target, tried)
+        if found.sum() < loss.sum():
+            best, loss, scale = tried, found, min(1.0, 4 * scale)
+        else:  # a step that hurts was too long
+            scale /= 8
+    return plain - loss
 
 
-def _recalibrated(
-    z: Array, target: Array, counts: Array, start: tuple[Array, Array], steps: int
-) -> tuple[Array, Array]:
-    """Return the intercept and slope of least log loss, (k,) each, by Newton's method; a step that hurts is cut."""
-    intercept, slope = start
-    loss, scale = _sums(z, target, counts, intercept, slope), np.ones(len(counts))
-    for _ in range(steps):
-        q = expit(intercept[:, None] + slope[:, None] * z)
-        error, weight = counts * (q - target), counts * q * (1 - q)
-        first = error.sum(axis=1), error @ z
-        # A ridge keeps perfectly separated resamples finite.
-        a, b, c = weight.sum(axis=1) + 1e-6, weight @ z, weight @ (z * z) + 1e-3
-        determinant = a * c - b * b
-        tried = (
-            intercept - scale * (c * first[0] - b * first[1]) / determinant,
-            slope - scale * (a * first[1] - b * first[0]) / determinant,
-        )
-        found = _sums(z, target, counts, *tried)
-        better = found < loss
-        intercept, slope = np.where(better, tried[0], intercept), np.where(better, tried[1], slope)
-        loss, scale = np.where(better, found, loss), np.where(better, np.minimum(1.0, 4 * scale), scale / 8)
-    return intercept, slope
-
-
-def _sums(z: Array, target: Array, counts: Array, intercept: Array, slope: Array) -> Array:
-    """Return the summed log loss of each resample under its recalibration, (k,)."""
-    eta = intercept[:, None] + slope[:, None] * z
-    result: Array = (counts * (np.logaddexp(0.0, eta) - target * eta)).sum(axis=1)
+def _row_losses(z: Array, target: Array, line: Array) -> Array:
+    """Return the log loss of each row at the log-odds `line[0] + line[1] z`."""
+    eta = line[0] + line[1] * z
+    result: Array = np.logaddexp(0.0, eta) - target * eta
     return result
