@@ -1,6 +1,6 @@
 """What weighing bad against good touchpoints, fading, is worth over a plain average of good and bad.
 
-    python -m benchmarks.experience
+    python -m benchmarks.experience [asymmetric|symmetric|indifferent|olist]...        (default: all)
 
 Each shop is split in time: weights are fitted on moments whose outcome was known by the split, and judged on later
 ones; the difference to the plain average is bootstrapped in pairs, by customer. `asymmetric` and `symmetric` are
@@ -103,7 +103,7 @@ def olist(folder: Path) -> Journeys:
 def _labelled(snapshot: object) -> pl.DataFrame:
     moments = order_moments(snapshot, due_days=14)  # type: ignore[arg-type]
     subjects = issue_subjects(moments, Moment.DUE)
-    labels = label_issues(snapshot, subjects, horizon_days=45, mode=LabelledBy.RATED, settle_days=21)  # type: ignore[arg-type]
+    labels = label_issues(snapshot, subjects, horizon_days=45, mode=LabelledBy.RATED)  # type: ignore[arg-type]
     return subjects.join(labels, on="order_id").select("customer_id", "moment", pl.col("issue").cast(pl.Int64))
 
 
@@ -174,12 +174,21 @@ def _instants(days: Array) -> pl.Series:
 
 
 def main() -> int:
-    """Measure all shops."""
-    measure("asymmetric", invented(bad=1.2, good=0.4, half_life_days=45.0, seed=1))
-    measure("symmetric", invented(bad=0.4, good=0.4, half_life_days=1e6, seed=2))
-    measure("indifferent", invented(bad=0.0, good=0.0, half_life_days=45.0, seed=3))
+    """Measure what was asked for."""
+    worlds = {
+        "asymmetric": {"bad": 1.2, "good": 0.4, "half_life_days": 45.0, "seed": 1},
+        "symmetric": {"bad": 0.4, "good": 0.4, "half_life_days": 1e6, "seed": 2},
+        "indifferent": {"bad": 0.0, "good": 0.0, "half_life_days": 45.0, "seed": 3},
+    }
+    asked = set(sys.argv[1:]) or {*worlds, "olist"}
+    for name, world in worlds.items():
+        if name in asked:
+            drawn = invented(
+                bad=world["bad"], good=world["good"], half_life_days=world["half_life_days"], seed=int(world["seed"])
+            )
+            measure(name, drawn)
     folder = Path(os.environ.get("AFTERCARE_DATA") or "../shared/data") / "olist"
-    if folder.is_dir():
+    if "olist" in asked and folder.is_dir():
         measure("olist", olist(folder))
     return 0
 

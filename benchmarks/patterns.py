@@ -90,9 +90,13 @@ def noise() -> bool:
     months = 0.0
     for seed in NOISE_SHOPS:
         shop = planted_shop(seed=seed, days=DAYS)
+        before = len(alarms)
         for look in looks(shop, range(NOISE_FROM, DAYS, NOISE_EVERY_DAYS)):
             alarms += [(seed, look.day, one) for one in look.news]
         months += (DAYS - NOISE_FROM) / 30
+        print(
+            f"  shop {seed}: {len(alarms) - before} false alarms in {(DAYS - NOISE_FROM) / 30:.0f} months", flush=True
+        )
     n = len(alarms)
     low, high = (chi2.ppf(0.025, 2 * n) / 2 if n else 0.0), chi2.ppf(0.975, 2 * n + 2) / 2
     print(

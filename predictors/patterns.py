@@ -129,10 +129,10 @@ def find_patterns(
             rates = learn_rates(orders, first, reference, low, high)
             usual = learn_usual(cells, orders, first, rates, own, low, past_windows)
             tests.append(_tests(cells, orders, kind, first, usual, windows))
-    if not tests:
-        return []
     p_values = np.array([one.p_values for one in tests])
     tested = p_values <= 1
+    if not tested.any():
+        return []
     # A kind that was never recorded was looked for too: it cannot be discovered, but it counts.
     kinds = len(KINDS) + 1 + len(topics())
     unseen = (kinds - len(tests)) * int(tested.sum(axis=1).max())

@@ -179,6 +179,27 @@ def test_a_cancelled_order_is_not_asked_about() -> None:
     assert silent not in find_patterns(changed, texts, due_days=14)[0].silent_orders
 
 
+def test_a_shop_that_names_no_product_seller_or_region_has_no_patterns() -> None:
+    snapshot, texts = shop().at(DAY)
+    bare = replace(snapshot, order_lines=snapshot.order_lines.clear(), customers=snapshot.customers.clear())
+    assert find_patterns(bare, texts, due_days=14) == []
+
+
+def test_a_lot_of_no_known_product_is_found_too() -> None:
+    snapshot, texts = shop().at(DAY)
+    lines = snapshot.order_lines.with_columns(
+        product_id=pl.when(pl.col("lot") != "B4-1").then("product_id"), seller_id=pl.lit(None, dtype=pl.String)
+    )
+    keys = [one.cell.key for one in find_patterns(replace(snapshot, order_lines=lines), texts, due_days=14)]
+    assert keys == ["lot::B4-1"]
+
+
+def test_without_any_trouble_there_is_no_pattern() -> None:
+    snapshot, texts = shop().at(DAY)
+    calm = snapshot.touchpoints.filter(pl.col("kind") == "delivered")
+    assert find_patterns(replace(snapshot, touchpoints=calm), texts, due_days=14) == []
+
+
 def test_too_young_a_shop_is_told_so() -> None:
     with pytest.raises(NotEnoughDataError, match="100"):
         found(day=30.0)
