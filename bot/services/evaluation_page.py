@@ -6,15 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from html import escape
 
-from bot.services.evaluation_words import METRIC_NAMES, NAMES, SUBJECTS, verdict
+from bot.services.evaluation_words import METRIC_NAMES, NAMES, SUBJECTS, side, verdict
 from predictors import plots
 from predictors.backtest import OURS, Backtest
+from predictors.evaluation import Interval
 
 __all__ = ["evaluation_page"]
 
 _STYLE = """
 body { margin: 0; background: #f4f6f5; color: #1c2b29; font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
-main { max-width: 66rem; margin: 0 auto; padding: 2rem 1.5rem 4rem; }
+main { max-width: 72rem; margin: 0 auto; padding: 2rem 1.5rem 4rem; }
 h1 { margin: 0; font-size: 1.7rem; } h2 { margin: 2.5rem 0 .25rem; font-size: 1.3rem; } h3 { margin: 1.75rem 0 .5rem; font-size: 1rem; }
 .about { margin: .25rem 0 1rem; color: #5b6d6a; }
 .verdict { margin: 0; padding: 1rem 1.25rem 1rem 2.25rem; background: #fff; border-left: 4px solid #0b5c55; border-radius: 0 8px 8px 0; }
@@ -23,10 +24,10 @@ h1 { margin: 0; font-size: 1.7rem; } h2 { margin: 2.5rem 0 .25rem; font-size: 1.
 figure { margin: 0; padding: .75rem; background: #fff; border-radius: 8px; } figure svg { width: 100%; height: auto; display: block; }
 .wide { overflow-x: auto; background: #fff; border-radius: 8px; }
 table { border-collapse: collapse; width: 100%; font-size: .85rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .45rem .7rem; text-align: right; white-space: nowrap; border-bottom: 1px solid #e9eeed; }
-th:first-child, td:first-child { text-align: left; } thead th { color: #5b6d6a; font-weight: 600; }
+th, td { padding: .45rem .6rem; text-align: right; white-space: nowrap; border-bottom: 1px solid #e9eeed; }
+th:first-child, td:first-child { text-align: left; } thead th { color: #5b6d6a; font-weight: 600; white-space: normal; }
 tr.ours td { font-weight: 600; color: #0b5c55; } .interval { display: block; color: #5b6d6a; font-weight: 400; font-size: .78rem; }
-.beyond { font-weight: 600; color: #0b5c55; } .note { color: #5b6d6a; font-size: .85rem; }
+.better { font-weight: 600; color: #0b5c55; } .worse { font-weight: 600; color: #a3320b; } .note { color: #5b6d6a; font-size: .85rem; }
 @media print { body { background: #fff; } figure, h3 { break-inside: avoid; } }
 """
 # What asks for nothing gets nothing, even where the page is opened from a server.
@@ -71,7 +72,7 @@ def _section(kind: str, moment: str, span: str, horizon_days: int, backtest: Bac
         f'<section><h2>{escape(name)}</h2><p class="about">{escape(about)}</p><ul class="verdict">{sentences}</ul>'
         f'<div class="plots">{_figures(name, each, backtest)}</div>'
         f"<h3>All models, with 95 % bootstrap intervals</h3>{_metrics(backtest)}"
-        f"<h3>Aftercare minus each baseline, paired on the same rows; bold: beyond noise</h3>{_differences(backtest)}"
+        f"<h3>Aftercare minus each baseline, paired on the same rows; bold green: better beyond noise, bold red: worse</h3>{_differences(backtest)}"
         f"<h3>Refits</h3>{_refits(backtest)}"
         '<p class="note">Each refit saw only what had been recorded by its instant. Brier score, calibration error and '
         "log loss: less is better. The prior is one number a refit; where the level moves against it from refit to "
@@ -108,7 +109,11 @@ def _metrics(backtest: Backtest) -> str:
 
 def _differences(backtest: Backtest) -> str:
     rows = (
-        ("", NAMES.get(model, model), [_cell(values[metric], "{:+.3f}", difference=True) for metric in METRIC_NAMES])
+        (
+            "",
+            NAMES.get(model, model),
+            [_cell(values[metric], "{:+.3f}", _sense(metric, values[metric])) for metric in METRIC_NAMES],
+        )
         for model, values in backtest.comparison.differences.items()
     )
     return _table(("against", *METRIC_NAMES.values()), rows)
@@ -131,14 +136,16 @@ def _table(columns: Iterable[str], rows: Iterable[tuple[str, str, Sequence[str]]
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def _cell(interval: Mapping[str, float | None], form: str, *, difference: bool = False) -> str:
+def _sense(metric: str, difference: Interval) -> str:
+    return {1: "better", 0: "", -1: "worse"}[side(metric, difference)]
+
+
+def _cell(interval: Mapping[str, float | None], form: str, sense: str = "") -> str:
     value, low, high = interval["value"], interval["low"], interval["high"]
     if value is None:
         return ""
     if low is None or high is None:
         return form.format(value)
-    beyond = ' class="beyond"' if difference and not low <= 0 <= high else ""
-    return (
-        f"<span{beyond}>{form.format(value)}</span>"
-        f'<span class="interval">{form.format(low)} to {form.format(high)}</span>'
-    )
+    span = f'<span class="{sense}">' if sense else "<span>"
+    bounds = f"{form.format(low)} to {form.format(high)}"
+    return f'{span}{form.format(value)}</span><span class="interval">{bounds}</span>'

@@ -40,7 +40,7 @@ def verdict(kind: str, backtest: Backtest) -> Iterator[str]:
         f"{METRIC_NAMES[metric]} than {NAMES[name]}"
         for name, metrics in backtest.comparison.differences.items()
         for metric, difference in metrics.items()
-        if metric in ("auc", "average_precision", "brier") and _side(metric, difference) < 0
+        if metric in ("auc", "average_precision", "brier") and side(metric, difference) < 0
     )
     if worse:
         yield f"Beyond noise Aftercare is worse in {'; '.join(worse)}."
@@ -71,7 +71,7 @@ def _against_the_best(backtest: Backtest, metric: str) -> str:
     best = max(values, key=lambda name: values[name])
     difference = differences[best][metric]
     said = {1: "better than the best baseline", 0: "no better than noise allows against the best baseline",
-            -1: "worse than the best baseline"}[_side(metric, difference)]  # fmt: skip
+            -1: "worse than the best baseline"}[side(metric, difference)]  # fmt: skip
     gap, low, high = (difference[key] or 0.0 for key in ("value", "low", "high"))
     return (
         f"In {METRIC_NAMES[metric]} Aftercare is {said}, {NAMES[best]}: {ours:.3f} against {values[best]:.3f}, "
@@ -79,7 +79,7 @@ def _against_the_best(backtest: Backtest, metric: str) -> str:
     )
 
 
-def _side(metric: str, difference: Interval) -> int:
+def side(metric: str, difference: Interval) -> int:
     """Return 1 where ours is better beyond noise, -1 where worse, else 0."""
     low, high = difference["low"], difference["high"]
     if low is None or high is None or low <= 0 <= high:
