@@ -97,6 +97,7 @@ def read_issue(
     horizon_days: int,
     due_days: int,
     labelled_by: LabelledBy,
+    draws: pl.DataFrame | None = None,
 ) -> Reading:
     """Look at an issue model as of the snapshot's end.
 
@@ -104,12 +105,16 @@ def read_issue(
     ----------
     learned : mapping
         The reference in the model's manifest; empty for a model of before there was one.
+    draws : polars.DataFrame, optional
+        Who was drawn to be contacted, as in `train_issue`: contacted orders say nothing of the level.
     """
     moments = order_moments(snapshot, due_days=due_days)
     since = snapshot.until - timedelta(days=thresholds.recent_days)
     asked = issue_subjects(moments, moment).filter((pl.col("moment") > since) & (pl.col("moment") <= snapshot.until))
     recent = issue_features(snapshot, moments, asked, moment)
-    rows = labelled_rows(snapshot, moment, horizon_days=horizon_days, due_days=due_days, mode=labelled_by).frame
+    rows = labelled_rows(
+        snapshot, moment, horizon_days=horizon_days, due_days=due_days, mode=labelled_by, draws=draws
+    ).frame
     unseen = rows.filter(pl.col("known_at") > champion.trained_as_of)
     matured = unseen.filter(pl.col("moment") > pl.col("moment").max() - timedelta(weeks=thresholds.weeks))
     return _reading(champion, learned, thresholds, recent, matured, "issue")

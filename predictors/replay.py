@@ -48,18 +48,22 @@ def replay_issue(
     due_days: int,
     labelled_by: LabelledBy,
     seed: int,
+    draws: pl.DataFrame | None = None,
 ) -> Replay | None:
     """Replay the issue recipe on the orders whose outcome became known after the champion was trained.
 
     The first half of these outcomes, in the order in which they became known, is what the replayed fit knows more
-    than the champion; the second half judges both.
+    than the champion; the second half judges both. Contacted orders neither teach nor judge (`draws`, as in
+    `train_issue`).
 
     Returns
     -------
     Replay or None
         None where there are too few such outcomes, or the champion does not fit the present features.
     """
-    rows = labelled_rows(snapshot, moment, horizon_days=horizon_days, due_days=due_days, mode=labelled_by).frame
+    rows = labelled_rows(
+        snapshot, moment, horizon_days=horizon_days, due_days=due_days, mode=labelled_by, draws=draws
+    ).frame
     since = rows.filter(pl.col("known_at") > champion.trained_as_of)
     cut = halfway(since["known_at"])
     judged = since if cut is None else since.filter(pl.col("known_at") > cut)
@@ -68,7 +72,13 @@ def replay_issue(
         return None
     try:
         past = train_issue(
-            snapshot.at(cut), moment, horizon_days=horizon_days, due_days=due_days, labelled_by=labelled_by, seed=seed
+            snapshot.at(cut),
+            moment,
+            horizon_days=horizon_days,
+            due_days=due_days,
+            labelled_by=labelled_by,
+            seed=seed,
+            draws=draws,
         )
         return Replay(
             fitted_as_of=cut,

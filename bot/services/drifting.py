@@ -16,6 +16,7 @@ import structlog
 from bot.clock import Clock
 from bot.config import Settings
 from bot.errors import AftercareError, Refused
+from bot.services.experience import drawn_contacts
 from bot.services.predicting import open_model, predictor_errors, read_snapshot
 from bot.services.retraining import Trainer
 from bot.store import models, runs
@@ -162,6 +163,7 @@ class DriftWatch:
                 horizon_days=version.horizon_days,
                 due_days=settings.issue.due_days,
                 labelled_by=LabelledBy(settings.issue.labelled_by),
+                draws=drawn_contacts(self._database, snapshot.until),
             )
 
     def _alarmed(self) -> Sequence[str]:

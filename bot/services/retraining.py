@@ -200,6 +200,7 @@ class Trainer:
             due_days=settings.issue.due_days,
             labelled_by=LabelledBy(settings.issue.labelled_by),
             seed=settings.seed,
+            draws=drawn_contacts(self._database, snapshot.until),
         )
 
     def _champion(
