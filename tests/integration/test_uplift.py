@@ -98,7 +98,11 @@ def test_with_enough_outcomes_it_learns_who_gains(shop: Shop) -> None:
     scored = shop.scorer.score("uplift", as_of=SEEN)
     assert {one.model for one in scored} == {report.name}
     assert all(-1 <= one.probability <= 1 for one in scored)
-    assert all(one.as_of == SEEN and one.moment == "now" and one.prediction_id for one in scored)
+    assert all(one.as_of == SEEN and one.moment == "now" for one in scored)
+    stored = metadata.tables["predictions"].c
+    with shop.database.read() as connection:
+        kept = connection.scalars(sa.select(stored.probability).where(stored.kind == "uplift")).all()
+    assert sorted(kept) == pytest.approx(sorted(one.probability for one in scored))
     points = {
         (str(row["order_id"]), row["kind"]): row["occurred_at"] for row in invented_shop(ORDERS, seed=3)["touchpoints"]
     }
