@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
@@ -14,10 +15,11 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from predictors.features import issue_features
+from predictors.issue import BlendModel
 from predictors.labels import LabelledBy, label_issues
-from predictors.model import TrainedModel
+from predictors.model import Stage, TrainedModel
 from predictors.moments import Moment, issue_subjects, order_moments
-from predictors.training import train_issue
+from predictors.training import labelled_rows, train_issue
 from tests.unit.shops import START, Rows, hours, invented_shop, snapshot
 
 KINDS = ["paid", "shipped", "delivered", "exception", "cancelled", "review", "csat", "ticket_opened", "refunded"]
@@ -26,8 +28,11 @@ HOURS = st.integers(0, 24 * 40)
 
 @cache
 def trained(moment: Moment) -> TrainedModel:
-    rows = invented_shop(900, seed=3)
-    return train_issue(snapshot(rows, START + timedelta(days=200)), moment, horizon_days=20).model
+    seen = snapshot(invented_shop(600, seed=3), START + timedelta(days=200))
+    model = train_issue(seen, moment, horizon_days=20).model
+    # Rules look at a dozen features; this is to be about all of them, whichever stage judged best here.
+    rows = labelled_rows(seen, moment, horizon_days=20, due_days=14, mode=LabelledBy.RATED)
+    return replace(model, stage=Stage.BOOSTING, estimator=BlendModel().fit(rows.X, rows.target))
 
 
 @st.composite
@@ -190,7 +195,8 @@ def test_what_is_recorded_after_the_moment_changes_no_feature_and_no_prediction(
 
     assert_frame_equal(features.filter(mine), features_after.filter(mine))
     said, says = (model.probabilities(each.filter(mine)).tolist() for each in (features, features_after))
-    assert says == said
+    # Later rows may change in which order equal instants are summed, and so the last bit of a sum; nothing more.
+    assert says == pytest.approx(said, rel=0, abs=1e-12)
 
 
 def test_what_is_recorded_after_train_as_of_changes_no_model() -> None:
