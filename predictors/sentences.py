@@ -85,7 +85,13 @@ def payment(row: Row) -> str:
     how = "" if way in (None, "unknown") else f" by {str(way).replace('_', ' ')}"
     rates = f" in {parts:.0f} instalments" if parts > 1 else ""
     hours = row.get("paid_hours")
-    when = "" if hours is None else f" {counted(hours, 'hour')} after it was placed" if hours >= 1 else " as soon as it was placed"
+    when = (
+        ""
+        if hours is None
+        else f" {counted(hours, 'hour')} after it was placed"
+        if hours >= 1
+        else " as soon as it was placed"
+    )
     if not how + rates + when:
         return "How this order is paid is not recorded"
     return f"The order {'was' if row.get('paid') else 'is'} paid{how}{rates}{when}"
