@@ -68,9 +68,7 @@ def test_a_learned_stage_is_promoted_scores_and_is_better_than_chance(
     scored = shop.scorer.score("issue", moment="due", start=SCORED_FROM, end=SCORED_TO)
     assert {one.model for one in scored} == {due.name}
     # Refitted once, the prior is one number and ranks nothing.
-    (evaluation,) = shop.evaluator.evaluate(
-        "issue", start=SCORED_FROM, end=SCORED_TO, moment="due", refit=Refit.ONCE
-    )
+    (evaluation,) = shop.evaluator.evaluate("issue", start=SCORED_FROM, end=SCORED_TO, moment="due", refit=Refit.ONCE)
     line = evaluation.line()
     assert list(line) == ["kind", "moment", "n", "positives", "models", "differences", "refits", "verdict"]
     assert {"aftercare", "base_rate", "rules", "late_by_due", "logistic"} <= set(line["models"])
