@@ -88,14 +88,17 @@ def test_an_altered_model_file_is_refused_before_it_is_opened(shop: Shop) -> Non
 
 def test_scoring_again_confirms_the_same_predictions(shop: Shop) -> None:
     at = SCORED_TO
+
+    def stored() -> dict[str, int]:
+        with shop.database.read() as connection:
+            return {row.subject: row.id for row in latest_predictions(connection, "issue", until=at)}
+
     first = shop.scorer.score("issue", as_of=at)
-    again = shop.scorer.score("issue", as_of=at)
-    assert first
-    assert [one.prediction_id for one in first] == [one.prediction_id for one in again]
+    kept = stored()
+    assert first == shop.scorer.score("issue", as_of=at)
+    assert kept == stored()
+    assert kept.keys() == {one.subject for one in first}
     assert {one.moment for one in first} == {"placed", "due"}
-    with shop.database.read() as connection:
-        stored = latest_predictions(connection, "issue", until=at)
-    assert {row.id for row in stored} == {one.prediction_id for one in first}
 
 
 def test_one_order_is_scored_on_demand(shop: Shop) -> None:
