@@ -115,7 +115,8 @@ def history_events(snapshot: Snapshot, described: pl.DataFrame, moments: pl.Data
         ),
     ]
     facts = pl.concat(parts, how="diagonal").with_columns(pl.col(COUNTS).fill_null(0.0))
-    return facts.sort("available_at", maintain_order=True)
+    # What became available at the same instant is always added in the same order, whatever else is in the shop.
+    return facts.sort("available_at", "order_id", maintain_order=True).drop("order_id")
 
 
 # Rate: the counts it is made of.
@@ -252,7 +253,7 @@ def _beyond_lateness(name: str) -> pl.Expr:
 def _facts(frame: pl.DataFrame, at: str, **adds: pl.Expr) -> pl.DataFrame:
     # A fact recorded before the order itself was known becomes available with the order.
     available = pl.max_horizontal(at, "placed_moment").cast(INSTANT)
-    return frame.filter(pl.col(at).is_not_null()).select(*KEYS, available_at=available, **adds)
+    return frame.filter(pl.col(at).is_not_null()).select(*KEYS, "order_id", available_at=available, **adds)
 
 
 def _days(start: str, end: str) -> pl.Expr:
