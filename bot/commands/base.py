@@ -14,6 +14,7 @@ from typing import IO, Any
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from bot.clock import parse_instant
 from bot.config import Settings
@@ -78,12 +79,13 @@ def print_json(rows: Iterable[Mapping[str, Any]], file: IO[str] | None = None) -
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print a table for people."""
-    table = Table(title=title, title_justify="left")
+    """Print a table for people; nothing in it is taken for markup, and nothing is cut off."""
+    # Without a style of its own a title given as text would lose the one that titles have.
+    table = Table(title=Text(title, style="table.title"), title_justify="left")
     for column in columns:
-        table.add_column(column)
+        table.add_column(Text(column), overflow="fold")
     for row in rows:
-        table.add_row(*("" if cell is None else str(cell) for cell in row))
+        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
     Console().print(table)
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.markup import escape
 
 from bot.channels.base import DeadAddressError, Message
 from bot.channels.email import compose
@@ -106,7 +105,7 @@ def parse(file: Path, as_json: bool) -> None:
     if as_json:
         print_json([found])
     else:
-        print_table(escape(file.name), ("what", "value"), [(name, _for_people(value)) for name, value in found.items()])
+        print_table(file.name, ("what", "value"), [(name, _for_people(value)) for name, value in found.items()])
 
 
 def _ours() -> tuple[Sequence[str], Sequence[str]]:
@@ -151,4 +150,4 @@ def _for_people(value: Any) -> str | None:
         )
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return None if value is None else escape(str(value))
+    return None if value is None else str(value)

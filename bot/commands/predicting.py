@@ -52,7 +52,7 @@ def train_command(
     if as_json:
         print_json(report.line() for report in reports)
     else:
-        columns = ("model", "stage", "orders or customers", "with the outcome", "AUC on later data", "decision")
+        columns = ("model", "stage", "learned from", "outcomes", "AUC later", "decision")
         print_table("Trained", columns, [_training_row(report) for report in reports])
     if kept_out := refused(reports):
         raise GateRefused("\n".join(f"{one.name} was not promoted: {one.reason}" for one in kept_out))

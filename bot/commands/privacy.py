@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.markup import escape
 
 from bot.commands.base import application, cli_actor, config_option, json_option, print_json, print_table
 from bot.errors import UsageError
@@ -68,7 +67,7 @@ def show(customer: str, source: str | None, as_json: bool) -> None:
     zone = app.settings.shop.zone
     title = ", ".join(part for part in (who.external_id, who.name, who.city, who.country) if part)
     columns = ("when", "what", "order", "value", "channel", "points", "text")
-    print_table(escape(title), columns, ([_local(row["occurred_at"], zone), *_cells(row)] for row in rows))
+    print_table(title, columns, ([_local(row["occurred_at"], zone), *_cells(row)] for row in rows))
     weights = "learned from this shop" if ledger.fitted else "set by hand"
     click.echo(f"Experience today: {ledger.score:+.2f} (0: nothing, or as much good as bad; weights {weights})")
 
@@ -141,8 +140,4 @@ def _local(instant: datetime, zone: Any) -> str:
 def _cells(row: dict[str, Any]) -> list[Any]:
     text = row["text"] if row["text"] is None or len(row["text"]) <= 60 else f"{row['text'][:59]}…"
     points = None if row["points"] is None else f"{row['points']:+.2f}"
-    # What came from outside must not be taken for the markup of our tables.
-    kind, order, channel, words = (
-        None if cell is None else escape(cell) for cell in (row["kind"], row["order_id"], row["channel"], text)
-    )
-    return [kind, order, row["value"], channel, points, words]
+    return [row["kind"], row["order_id"], row["value"], row["channel"], points, text]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import click
-from rich.markup import escape
 
 from bot.commands.base import application, config_option, instant_argument, json_option, print_json, print_table
 
@@ -75,7 +74,7 @@ def patterns_command(as_of: str | None, as_json: bool) -> int:
         return 0
     rows = [
         (
-            escape(one.sentence),
+            one.sentence,
             f"{one.stored.first_seen_at.astimezone(zone):%Y-%m-%d}" if one.stored else "now",
             len(one.silent),
         )
@@ -107,7 +106,7 @@ def value_command(as_of: str | None, horizon_days: int, discount: float, top: in
         return 0
 
     def amount(value: float | None, currency: str | None) -> str:
-        return "unknown" if value is None or currency is None else f"{value:,.2f} {escape(currency)}"
+        return "unknown" if value is None or currency is None else f"{value:,.2f} {currency}"
 
     print_table(
         f"Expected within {report.horizon_days} days, at risk by no order within {report.risk_days} ({report.model})",
@@ -126,7 +125,7 @@ def value_command(as_of: str | None, horizon_days: int, discount: float, top: in
         ("customer", "orders so far", "next order", "value", "risk", "value at risk"),
         [
             (
-                escape(one.customer_id), one.purchases,
+                one.customer_id, one.purchases,
                 f"{one.next_order_at.astimezone(zone):%Y-%m-%d}" if one.next_order_at else "not foreseeable",
                 amount(one.expected_value, one.currency), f"{one.churn_probability:.0%}",
                 amount(one.value_at_risk, one.currency),
