@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from benchmarks.real_orders import olist_folder, olist_snapshot
+from benchmarks.shops.real_orders import olist_folder, olist_snapshot
 from predictors.fragility import fragilities
 from predictors.frames import Array, logit
 from predictors.labels import LabelledBy

@@ -4,7 +4,7 @@
 
 `noise`: shops without any planted trouble are looked at every third day for four months; every pattern that is news
 is a false alarm. Not only Poisson noise: products, regions and sellers differ, sellers have bad weeks, the shop has seasons
-(`benchmarks.planted_shop`). `planted`: one trouble begins, and the days are counted until its own cell is news. `olist`:
+(`benchmarks.shops.planted`). `planted`: one trouble begins, and the days are counted until its own cell is news. `olist`:
 the real orders of AFTERCARE_DATA or ../shared/data, looked at every four weeks, with the time that one look takes. The exit
 status is 1 where a quiet shop alarms more than once in four months.
 """
@@ -24,7 +24,7 @@ import numpy as np
 import polars as pl
 from scipy.stats import chi2
 
-from benchmarks.planted_shop import START, Planted, PlantedShop, planted_shop
+from benchmarks.shops.planted import START, Planted, PlantedShop, planted_shop
 from bot.clock import ManualClock
 from bot.config import Settings
 from bot.decide.emergence import Change, Identity, OpenPattern, Step, follow

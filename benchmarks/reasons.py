@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 from scipy.stats import spearmanr
 
-from benchmarks.real_orders import olist_folder, olist_snapshot
+from benchmarks.shops.real_orders import olist_folder, olist_snapshot
 from predictors.explain import FACTS, MAX_REASONS, MIN_EFFECT, Fact, without_fact
 from predictors.frames import Array
 from predictors.labels import LabelledBy

@@ -29,7 +29,7 @@ import polars as pl
 from scipy.stats import spearmanr
 from sklearn.base import clone
 
-from benchmarks.experiments import Experiment, changing_shares, hillstrom, known_effects
+from benchmarks.shops.experiments import Experiment, changing_shares, hillstrom, known_effects
 from predictors.frames import Array
 from predictors.issue import BoostingModel
 from predictors.learners import DRLearner, SLearner, TLearner, XLearner

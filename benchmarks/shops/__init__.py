@@ -1,1 +1,1 @@
-"""Invented shops for the benchmarks."""
+"""Shops and experiments for the benchmarks, invented and real, and what runs over them."""

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 import sqlalchemy as sa
 
-from benchmarks.planted_shop import START, Planted, PlantedShop, planted_shop
+from benchmarks.shops.planted import START, Planted, PlantedShop, planted_shop
 from bot.cli import run
 from bot.clock import ManualClock
 from bot.config import Settings

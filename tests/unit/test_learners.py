@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 from sklearn.base import clone
 
-from benchmarks.experiments import changing_shares, known_effects
+from benchmarks.shops.experiments import changing_shares, known_effects
 from predictors.errors import FrameError, NotEnoughDataError
 from predictors.learners import DRLearner, SLearner, TLearner, XLearner
 from predictors.uplift import UpliftModel

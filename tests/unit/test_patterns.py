@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.planted_shop import START, Planted, PlantedShop, planted_shop
+from benchmarks.shops.planted import START, Planted, PlantedShop, planted_shop
 from predictors.cells import build_cells
 from predictors.errors import NotEnoughDataError
 from predictors.exposure import (
