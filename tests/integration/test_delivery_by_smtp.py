@@ -80,7 +80,7 @@ def test_every_step_of_the_dialogue_may_break_and_nothing_is_lost_or_doubled(
         monkeypatch.setattr(Switchboard, "_say", says(Switchboard._say))
     else:
         monkeypatch.setattr(smtplib.SMTP, "getreply", hears(smtplib.SMTP.getreply))
-        monkeypatch.setattr(switchboard, "take_reply", hears(switchboard.take_reply))
+        monkeypatch.setattr(switchboard, "_take_reply", hears(switchboard._take_reply))
     reached_the_end = False
     uncertain = 0
     for number in range(1, 30):

@@ -16,9 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.channels.email import Server, dialogue
-from bot.channels.email.switchboard import Switchboard
-from bot.channels.email.wires import Mail, take_reply
+from bot.channels.email import Server, dialogue, switchboard
+from bot.channels.email.switchboard import Mail, Switchboard
 from bot.errors import TransientChannelError, UncertainChannelError
 from tests.peers.mail import MailSink, mail_sink
 
@@ -183,14 +182,14 @@ def test_replies_are_read_as_smtplib_reads_them_however_they_come_in_pieces(
     edges = sorted({0, len(octets), *(cut for cut in cuts if cut < len(octets))})
     for begin, end in itertools.pairwise(edges):
         heard += octets[begin:end]
-        while (reply := take_reply(heard)) is not None:
+        while (reply := switchboard._take_reply(heard)) is not None:
             found.append(reply)
     assert found == expected
 
 
 def test_an_endless_line_is_no_reply() -> None:
     with pytest.raises(smtplib.SMTPResponseException):
-        take_reply(bytearray(b"2" * 10_000))
+        switchboard._take_reply(bytearray(b"2" * 10_000))
 
 
 def test_nothing_listens() -> None:

@@ -16,8 +16,7 @@ from bot.channels.email.addresses import one_address
 from bot.channels.email.message import Identity, compose, message_id, wire
 from bot.channels.email.server import Server
 from bot.channels.email.session import SmtpSession
-from bot.channels.email.switchboard import Switchboard
-from bot.channels.email.wires import Mail
+from bot.channels.email.switchboard import Mail, Switchboard
 from bot.clock import Clock
 from bot.errors import TransientChannelError
 

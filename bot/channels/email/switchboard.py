@@ -7,28 +7,113 @@ What is said to hand over a mail is `dialogue.py`'s business, what mails look li
 
 from __future__ import annotations
 
+import contextlib
 import selectors
 import smtplib
+import socket
 import ssl
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 import structlog
 
 from bot.channels.email import dialogue
 from bot.channels.email.dialogue import Broken, Dialogue, Reply
 from bot.channels.email.server import Server, connect, shut, what_to_mend
-from bot.channels.email.wires import LONGEST_LINE, Line, Mail, Watch, take_reply
 from bot.errors import TransientChannelError
 
-__all__ = ["Switchboard"]
+__all__ = ["Mail", "Switchboard"]
 
 log = structlog.get_logger()
+# RFC 5321 section 4.5.3.1.5 allows 512 octets a line of a reply; smtplib reads as much as this, and so many lines.
+LONGEST_LINE = 8192
+LONGEST_REPLY = 16 * LONGEST_LINE
 # So many connections are made at the same time.
 DIALLERS = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mail:
+    """One mail to be handed over; `key` names it to the caller."""
+
+    key: str
+    content: bytes
+    sender: str
+    recipient: str
+
+
+@dataclass(eq=False)
+class _Line:
+    """One connection: being made, carrying a mail, or idle."""
+
+    smtp: smtplib.SMTP | None = None
+    mail: Mail | None = None
+    said: Dialogue | None = None
+    steps: Generator[bytes, Reply, str] | None = None
+    heard: bytearray = field(default_factory=bytearray)
+    unsent: bytes | memoryview = b""
+    deadline: float = 0.0
+    used_at: float = 0.0
+    carried: bool = False  # a mail before this one, so that the server may have closed it meanwhile
+    cut: bool = False
+    wants_room: bool = False  # there is more to be sent than the connection takes
+
+    @property
+    def socket(self) -> socket.socket:
+        assert self.smtp is not None
+        assert self.smtp.sock is not None
+        return self.smtp.sock
+
+
+class _Watch:
+    """Sees on which lines something happens, and hears a bell that other threads ring."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._ear, self._bell = socket.socketpair()
+        self._ear.setblocking(False)
+        self._bell.setblocking(False)
+        self._selector.register(self._ear, selectors.EVENT_READ)
+
+    def see(self, seconds: float) -> list[tuple[_Line, int]]:
+        """Wait until something happens, at most so long; return the lines with what may be done there."""
+        found = []
+        for key, mask in self._selector.select(seconds):
+            if key.data is None:
+                with contextlib.suppress(BlockingIOError):
+                    self._ear.recv(4096)
+            else:
+                found.append((key.data, mask))
+        return found
+
+    def add(self, line: _Line) -> None:
+        self._selector.register(line.socket, selectors.EVENT_READ, line)
+
+    def also_for_room(self, line: _Line, wanted: bool) -> None:
+        """Look, or look no more, whether the line takes more of what is to be sent."""
+        if wanted != line.wants_room:
+            line.wants_room = wanted
+            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if wanted else 0)
+            self._selector.modify(line.socket, events, line)
+
+    def remove(self, line: _Line) -> None:
+        assert line.smtp is not None
+        if line.smtp.sock is not None:
+            with contextlib.suppress(KeyError):  # it was cut before it was watched
+                self._selector.unregister(line.smtp.sock)
+
+    def ring(self) -> None:
+        with contextlib.suppress(OSError):  # full: it is heard anyway; closed: nobody listens
+            self._bell.send(b"!")
+
+    def close(self) -> None:
+        self._selector.close()
+        self._ear.close()
+        self._bell.close()
 
 
 class Switchboard:
@@ -40,11 +125,11 @@ class Switchboard:
     def __init__(self, server: Server, tls: ssl.SSLContext | None = None) -> None:
         self._server = server
         self._tls = tls
-        self._watch: Watch | None = None
-        self._lines: set[Line] = set()
-        self._idle: list[Line] = []
+        self._watch: _Watch | None = None
+        self._lines: set[_Line] = set()
+        self._idle: list[_Line] = []
         self._diallers = ThreadPoolExecutor(DIALLERS, thread_name_prefix="smtp-dial")
-        self._dialled: deque[tuple[Line, Future[smtplib.SMTP]]] = deque()
+        self._dialled: deque[tuple[_Line, Future[smtplib.SMTP]]] = deque()
         self._ended: list[tuple[str, str | Exception]] = []
         self._earliest = float("inf")  # no line's patience ends before
         self._driven = threading.Lock()
@@ -120,7 +205,7 @@ class Switchboard:
         waiting = [line.deadline for line in self._lines if line.steps is not None]
         self._earliest = min(waiting, default=float("inf"))
 
-    def _listen(self, line: Line) -> None:
+    def _listen(self, line: _Line) -> None:
         """Read what the server says, and answer each whole reply."""
         try:
             while True:
@@ -140,7 +225,7 @@ class Switchboard:
             return
         while line.steps is not None and line.smtp is not None:
             try:
-                reply = take_reply(line.heard)
+                reply = _take_reply(line.heard)
             except smtplib.SMTPException as error:
                 self._break(line, error)
                 return
@@ -148,7 +233,7 @@ class Switchboard:
                 return
             self._step(line, reply)
 
-    def _flush(self, line: Line) -> None:
+    def _flush(self, line: _Line) -> None:
         """Send as much as the connection takes now, the rest when it takes more."""
         try:
             while line.unsent:
@@ -160,7 +245,7 @@ class Switchboard:
         else:
             self._watching.also_for_room(line, False)
 
-    def _speak(self, line: Line) -> None:
+    def _speak(self, line: _Line) -> None:
         """Begin the dialogue for the line's mail."""
         mail, smtp = line.mail, line.smtp
         assert mail is not None
@@ -175,7 +260,7 @@ class Switchboard:
         line.steps = line.said.steps()
         self._say(line, next(line.steps))
 
-    def _step(self, line: Line, heard: Reply | Exception) -> None:
+    def _step(self, line: _Line, heard: Reply | Exception) -> None:
         """Tell the dialogue what the server said, or what broke, and say what it wants said."""
         assert line.steps is not None
         assert line.said is not None
@@ -197,7 +282,7 @@ class Switchboard:
         else:
             self._say(line, outgoing)
 
-    def _say(self, line: Line, outgoing: bytes) -> None:
+    def _say(self, line: _Line, outgoing: bytes) -> None:
         assert line.said is not None
         line.deadline = time.monotonic() + line.said.patience
         self._earliest = min(self._earliest, line.deadline)
@@ -205,14 +290,14 @@ class Switchboard:
             line.unsent = memoryview(outgoing)
             self._flush(line)
 
-    def _break(self, line: Line, error: Exception) -> None:
+    def _break(self, line: _Line, error: Exception) -> None:
         if line.steps is None:
             self._drop(line)
         else:
             line.unsent = b""
             self._step(line, error)
 
-    def _finish(self, line: Line, result: str | Exception) -> None:
+    def _finish(self, line: _Line, result: str | Exception) -> None:
         assert line.mail is not None
         assert line.said is not None
         self._ended.append((line.mail.key, result))
@@ -227,7 +312,7 @@ class Switchboard:
 
     # --- Lines come and go ---------------------------------------------------------------------------
 
-    def _free_line(self) -> Line:
+    def _free_line(self) -> _Line:
         """Return the connection that was used last, which is the least likely to have gone stale; or a new one."""
         while self._idle:
             line = self._idle.pop()
@@ -236,12 +321,12 @@ class Switchboard:
             self._drop(line)
         return self._new_line()
 
-    def _new_line(self) -> Line:
-        line = Line()
+    def _new_line(self) -> _Line:
+        line = _Line()
         self._lines.add(line)
         return line
 
-    def _dial(self, line: Line) -> None:
+    def _dial(self, line: _Line) -> None:
         watch = self._watching  # it must be there before anybody rings
         future = self._diallers.submit(connect, self._server, self._tls)
 
@@ -251,7 +336,7 @@ class Switchboard:
 
         future.add_done_callback(dialled)
 
-    def _connected(self, line: Line, dialled: Future[smtplib.SMTP]) -> None:
+    def _connected(self, line: _Line, dialled: Future[smtplib.SMTP]) -> None:
         assert line.mail is not None
         error = dialled.exception()
         if error is None:
@@ -271,7 +356,7 @@ class Switchboard:
         self._watching.add(line)
         self._speak(line)
 
-    def _drop(self, line: Line) -> None:
+    def _drop(self, line: _Line) -> None:
         """Forget a connection."""
         if line in self._idle:
             self._idle.remove(line)
@@ -290,7 +375,29 @@ class Switchboard:
             self._watch = None
 
     @property
-    def _watching(self) -> Watch:
+    def _watching(self) -> _Watch:
         if self._watch is None:
-            self._watch = Watch()
+            self._watch = _Watch()
         return self._watch
+
+
+def _take_reply(heard: bytearray) -> Reply | None:
+    """Take the first whole reply off what was heard, as smtplib reads one; None where there is none yet."""
+    words: list[bytes] = []
+    begin = 0
+    while True:
+        end = heard.find(b"\n", begin)
+        if (len(heard) if end < 0 else end) - begin > LONGEST_LINE or begin > LONGEST_REPLY:
+            raise smtplib.SMTPResponseException(500, "Line too long.")
+        if end < 0:
+            return None
+        line = bytes(heard[begin : end + 1])
+        begin = end + 1
+        words.append(line[4:].strip(b" \t\r\n"))
+        try:
+            code, goes_on = int(line[:3]), line[3:4] == b"-"
+        except ValueError:
+            code, goes_on = -1, False
+        if not goes_on:
+            del heard[:begin]
+            return code, b"\n".join(words)
