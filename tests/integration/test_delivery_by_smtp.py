@@ -10,9 +10,7 @@ from typing import Any
 
 import pytest
 
-from bot.channels.email import Server, SmtpEmailChannel, switchboard
-from bot.channels.email.server import shut
-from bot.channels.email.switchboard import Switchboard
+from bot.channels.email import Server, SmtpEmailChannel
 from bot.decide.lifecycle import OutreachState
 from bot.services.delivery import Deliverer
 from bot.store.database import Database
@@ -40,47 +38,22 @@ def test_every_step_of_the_dialogue_may_break_and_nothing_is_lost_or_doubled(
     calls = 0
     break_at = 0
 
-    def breaks() -> bool:
-        nonlocal calls
-        calls += 1
-        return calls == break_at
-
-    def sends(real: Callable[..., Any]) -> Callable[..., Any]:
+    def breaking(real: Callable[..., Any]) -> Callable[..., Any]:
         def wrapped(self: smtplib.SMTP, *arguments: Any) -> Any:
-            if breaks():
+            nonlocal calls
+            calls += 1
+            if lost == "command" and calls == break_at:
                 self.close()  # as smtplib itself does
                 raise smtplib.SMTPServerDisconnected("cut before it left")
-            return real(self, *arguments)
-
-        return wrapped
-
-    def says(real: Callable[..., Any]) -> Callable[..., Any]:
-        def wrapped(self: Switchboard, line: Any, outgoing: bytes) -> None:
-            if outgoing and breaks():
-                shut(line.smtp)
-                outgoing = b""
-            real(self, line, outgoing)
-
-        return wrapped
-
-    def hears(real: Callable[..., Any]) -> Callable[..., Any]:
-        def wrapped(*arguments: Any) -> Any:
-            result = real(*arguments)
-            if result is not None and breaks():
-                if isinstance(arguments[0], smtplib.SMTP):
-                    arguments[0].close()
+            result = real(self, *arguments)
+            if lost == "reply" and calls == break_at:
+                self.close()
                 raise smtplib.SMTPServerDisconnected("the reply was lost")
             return result
 
         return wrapped
 
-    # Connections are made by smtplib, mails handed over by the switchboard.
-    if lost == "command":
-        monkeypatch.setattr(smtplib.SMTP, "send", sends(smtplib.SMTP.send))
-        monkeypatch.setattr(Switchboard, "_say", says(Switchboard._say))
-    else:
-        monkeypatch.setattr(smtplib.SMTP, "getreply", hears(smtplib.SMTP.getreply))
-        monkeypatch.setattr(switchboard, "_take_reply", hears(switchboard._take_reply))
+    monkeypatch.setattr(smtplib.SMTP, "send" if lost == "command" else "getreply", breaking(getattr(smtplib.SMTP, "send" if lost == "command" else "getreply")))  # fmt: skip
     reached_the_end = False
     uncertain = 0
     for number in range(1, 30):
