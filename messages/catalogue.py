@@ -64,6 +64,7 @@ class Catalogue:
         self._metas: dict[str, TemplateMeta] = {}
         self._templates: dict[tuple[str, str], Template] = {}
         self._frames: dict[str, mail.FrameWords] = {}
+        self._fillable: set[Template] = set()  # frames that are read once
 
     @classmethod
     def load(cls, extra_dir: Path | None = None) -> Catalogue:
@@ -158,6 +159,7 @@ class Catalogue:
                 shop_url=shop_url,
                 proactive=proactive,
             ),
+            fillable=frame in self._fillable,
         )
 
     def render_email_text(
@@ -230,7 +232,10 @@ class Catalogue:
             raise TemplateError(f"{file}: cannot be read as UTF-8 text ({type(error).__name__})") from error
         if unknown := sorted(render.check_source(self._sandbox, source, str(file)) - known):
             raise TemplateError(f"{file}: reads {', '.join(unknown)}, which meta.yaml does not name")
-        return render.compile_source(self._sandbox, source, str(file))
+        template = render.compile_source(self._sandbox, source, str(file))
+        if file.suffix == ".mjml" and render.only_shown(self._sandbox, source, mail.OWN_VALUES):
+            self._fillable.add(template)
+        return template
 
 
 def _language(locale: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any
 
 import mrml
@@ -15,7 +16,7 @@ from jinja2 import Template
 from markdown_it import MarkdownIt
 from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from messages import render
 from messages.errors import TemplateError
@@ -23,6 +24,15 @@ from messages.errors import TemplateError
 FRAME_VALUES = frozenset(
     {"lang", "subject", "preview", "body", "shop_name", "shop_url", "why", "replies", "unsubscribe", "unsubscribe_url"}
 )
+# What differs from mail to mail; the rest is the shop's and the language's.
+OWN_VALUES = ("subject", "preview", "body", "unsubscribe_url")
+# Stands around a name where a mail's own value goes. A frame that holds it itself is never proved, and so never filled in.
+_MARK = "%own%"
+# mrml drops a line break that stands alone between two tags; what it does with other gaps is left to it.
+_LINE_BETWEEN_TAGS = re.compile(r">\n(?=<)")
+_OTHER_GAP = re.compile(r">(?:\s\s+|[^\S\n])<")
+# mrml writes other characters of a title differently where it becomes an attribute.
+_SAME_EVERYWHERE = re.compile(r"[ -\[\]-~\u00a1-\u00ac\u00ae-\u02ff]*\Z")
 _BARE_URL = re.compile(r"https?://[^\s<>\"'`\\]+[^\s<>\"'`\\.,;:!?)\]]")
 _PREVIEW_CHARACTERS = 110
 _PARAGRAPH_STYLE = "margin:0 0 16px 0;"
@@ -69,8 +79,13 @@ class MailContent:
     proactive: bool
 
 
-def to_html(frame: Template, words: FrameWords, content: MailContent) -> str:
+def to_html(frame: Template, words: FrameWords, content: MailContent, *, fillable: bool = False) -> str:
     """Render a mail to HTML that needs nothing from the network.
+
+    Parameters
+    ----------
+    fillable : bool
+        The frame only shows the `OWN_VALUES` of a mail: MJML is then read once, and what it became is filled in.
 
     Raises
     ------
@@ -90,11 +105,55 @@ def to_html(frame: Template, words: FrameWords, content: MailContent) -> str:
         "unsubscribe": words.unsubscribe,
         "unsubscribe_url": render.url_value(content.unsubscribe_url or ""),
     }
+    plain = _SAME_EVERYWHERE.match(str(values["subject"])) and not _OTHER_GAP.search(str(values["body"]))
+    if not (fillable and plain):
+        return _from_mjml(frame, values)
+    given = [
+        (name, f"{_MARK}{name}{_MARK}" if name in OWN_VALUES and value else value) for name, value in values.items()
+    ]
+    form = _form(frame, tuple(given))
+    filled = _filled(form.pieces, values)
+    if not form.is_proved:  # a frame may do with a value what filling it in does not
+        whole = _from_mjml(frame, values)
+        form.is_proved = filled == whole
+        return whole
+    return filled
+
+
+def _from_mjml(frame: Template, values: Mapping[str, Any]) -> str:
     source = render.run(frame, values, "email.mjml")
     try:
         return str(mrml.to_html(source, render_options=mrml.RenderOptions(disable_comments=True, fonts={})).content)
     except OSError as error:
         raise TemplateError(f"email.mjml: is no valid MJML ({error})") from error
+
+
+@dataclass(kw_only=True)
+class _Form:
+    """What a frame became, to be filled in.
+
+    Attributes
+    ----------
+    pieces : tuple of str
+        The HTML around the own values of a mail, and, at every other place, the name of the value there.
+    is_proved : bool
+        A mail was compared with what MJML made of it.
+    """
+
+    pieces: tuple[str, ...]
+    is_proved: bool = False
+
+
+@lru_cache(maxsize=256)
+def _form(frame: Template, given: tuple[tuple[str, str | None], ...]) -> _Form:
+    """Return the form of all mails that have these values in common, with marks for those of their own."""
+    return _Form(pieces=tuple(_from_mjml(frame, dict(given)).split(_MARK)))
+
+
+def _filled(pieces: tuple[str, ...], values: Mapping[str, Any]) -> str:
+    own = {name: str(escape(values[name])) for name in OWN_VALUES}
+    own["body"] = _LINE_BETWEEN_TAGS.sub(">", own["body"]).strip()  # as mrml leaves it
+    return "".join([own[piece] if number % 2 else piece for number, piece in enumerate(pieces)])
 
 
 def to_text(words: FrameWords, *, shop_name: str, text: str, unsubscribe_url: str | None, proactive: bool) -> str:

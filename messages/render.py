@@ -9,7 +9,7 @@ always a value, never a template. Choosing and naming templates is the catalogue
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from jinja2 import StrictUndefined, Template, nodes
@@ -116,6 +116,21 @@ def check_source(sandbox: Sandbox, source: str, where: str) -> frozenset[str]:
         if isinstance(node, nodes.Name):
             names.add(node.name)
     return frozenset(names)
+
+
+def only_shown(sandbox: Sandbox, source: str, names: Collection[str]) -> bool:
+    """Say whether a checked template does nothing with some values but show them, and ask whether there is one."""
+    tree = sandbox.parse(source)
+    plain: list[nodes.Node] = [node for output in tree.find_all(nodes.Output) for node in output.nodes]
+    asked: list[nodes.Node] = [node.test for node in tree.find_all(nodes.If)]
+    while asked:
+        node = asked.pop()
+        if isinstance(node, (nodes.And, nodes.Or, nodes.Not)):
+            asked.extend(node.iter_child_nodes())
+        else:
+            plain.append(node)
+    used = [node for node in tree.find_all(nodes.Name) if node.name in names]
+    return all(any(node is one for one in plain) for node in used)
 
 
 def _walk(tree: nodes.Node) -> Iterator[tuple[nodes.Node, int]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from bot.channels.base import Message
-from bot.channels.email.message import POLICY, compose
+from bot.channels.email.message import compose, wire
 from bot.services.departure import Departure
 from bot.wiring import App
 from messages.catalogue import Catalogue
@@ -81,4 +81,4 @@ class Builder:
             ),
             TEMPLATE,
         )
-        return compose(message, self._identity, datetime.now(UTC)).as_bytes(policy=POLICY)
+        return wire(compose(message, self._identity, datetime.now(UTC)), self._identity)

@@ -8,14 +8,14 @@ provider ends inside its channel.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from bot.errors import PermanentChannelError
 
-__all__ = ["Channel", "DeadAddressError", "Evidence", "Knowledge", "Message"]
+__all__ = ["Channel", "DeadAddressError", "Evidence", "Exchange", "Knowledge", "ManyAtOnce", "Message"]
 
 
 class DeadAddressError(PermanentChannelError):
@@ -104,3 +104,30 @@ class Channel(Protocol):
 
     def close(self) -> None:
         """Give back connections."""
+
+
+class Exchange(Protocol):
+    """Many messages under way on one channel, all driven by the thread that calls; only `wake` is for others.
+
+    The channel's `close` cuts off what is under way here, too.
+    """
+
+    def begin(self, message: Message) -> None:
+        """Begin to hand the message over; raises a ChannelError where that cannot even begin."""
+
+    def ended(self, seconds: float) -> Sequence[tuple[str, Evidence | Exception]]:
+        """Go on until something ended, `wake` was called or so long has passed; return keys with how each ended.
+
+        How it ended is what `Channel.send` would have returned or raised.
+        """
+
+    def wake(self) -> None:
+        """Let `ended` return soon; any thread may."""
+
+
+@runtime_checkable
+class ManyAtOnce(Protocol):
+    """What a channel may offer beside `send`: to carry many messages at once without a thread for each."""
+
+    def exchange(self) -> Exchange:
+        """Return an exchange of the caller's own."""

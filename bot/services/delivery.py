@@ -1,8 +1,7 @@
 """Delivery: what was approved leaves once, or is shown as failed or uncertain; never silently twice.
 
 One loop: a short transaction writes down how sends ended and claims as many as can be handed over at once; the sends
-themselves happen outside any transaction, each channel's on its own threads, so that a channel that hangs holds up
-no other. A process that dies in between leaves those rows in doubt that were in its hands, which `recover` shows as
+themselves happen outside any transaction, each channel's on lanes of its own (`bot.services.lanes`). A process that dies in between leaves those rows in doubt that were in its hands, which `recover` shows as
 uncertain and `reconcile` settles where the channel can tell. Answers in conversations go the same way, through
 `bot.services.answering`.
 """
@@ -11,29 +10,28 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Collection, Iterable, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 import structlog
 
-from bot.channels.base import Channel
+from bot.channels.base import Channel, Evidence
 from bot.clock import Clock, SystemClock
 from bot.config import Settings
 from bot.decide.lifecycle import OutreachState
 from bot.services.answering import Answers, rate_of
 from bot.services.departure import Departure
-from bot.services.handover import Outcome, hand_over
+from bot.services.handover import Outcome, hand_over, outcome_of
+from bot.services.lanes import Lanes
 from bot.services.ownership import certainly_dead, part_of_this_process
 from bot.services.reconciling import SETTLES_AFTER, Asking, Reconciler
 from bot.services.recording import Ended, Note, longest_pauses, note_down, write_down
 from bot.store import buckets, delivery
 from bot.store.claiming import Claim, Claimed, claim
 from bot.store.database import Connection, Database
-from bot.store.enums import DeliveryState
 from bot.store.outreach import Outreach
 from messages.catalogue import Catalogue
 
@@ -41,8 +39,6 @@ __all__ = ["SETTLES_AFTER", "Deliverer", "DeliveryReport"]
 
 log = structlog.get_logger()
 _S = OutreachState
-# Sends that end within so short a time of each other are written down together.
-TOGETHER_SECONDS = 0.025
 # While sends are under way on one channel, the others are looked after this often at least.
 LOOK_SECONDS = 0.25
 # So often is the record of a send offered to the database before it is left to `recover`.
@@ -100,12 +96,14 @@ class Deliverer:
         self._draining = threading.Lock()
         self._ended: list[Ended] = []
         self._forgotten: set[int] = set()  # sent perhaps, and never to be written down
-        self._flying: dict[Future[Outcome], Claimed] = {}
         self._windows: dict[str, deque[int]] = {name: deque() for name in self._channels}
-        self._slots = settings.delivery.connections
-        self._lanes = {
-            name: ThreadPoolExecutor(self._slots, thread_name_prefix=f"delivery-{name}") for name in self._channels
-        }
+        self._lanes = Lanes(
+            self._channels,
+            settings.delivery.connections,
+            attempt=self._attempt,
+            render=self._departure.outreach_message,
+            judge=self._judge,
+        )
         self._talkers = ThreadPoolExecutor(max(1, len(self._channels)), thread_name_prefix="answers")
 
     def drain(self, limit: int | None = None) -> DeliveryReport:
@@ -124,16 +122,17 @@ class Deliverer:
             try:
                 while True:
                     left -= self._record_and_claim(report, 0 if self._stopping.is_set() else left)
-                    if not self._flying and all(future.done() for future in talking.values()):
+                    if not self._lanes.flying and all(future.done() for future in talking.values()):
                         break
                     if not self._land(talking.values()):
                         # What hangs on one channel shall not hold up the others.
                         left = limit
                         report.answers += self._talk_on(talking, limit)
             finally:
-                everything: list[Future[Any]] = [*self._flying, *talking.values()]
-                wait(everything)
-                self._collect()
+                while self._lanes.flying:
+                    self._lanes.wait(LOOK_SECONDS, ())
+                    self._ended += self._lanes.landed()
+                wait(talking.values())
                 if self._ended:
                     with contextlib.suppress(Exception):  # they are kept, and offered again
                         self._transact(report, {})
@@ -156,9 +155,9 @@ class Deliverer:
             return 0
         count = 0
         try:
-            self._collect()
+            self._ended += self._lanes.landed()
             mine = {ended.claimed.outreach.id for ended in self._ended}  # sent, and to be written down yet
-            mine |= {claimed.outreach.id for claimed in self._flying.values()}
+            mine |= {claimed.outreach.id for claimed in self._lanes.flying}
             with self._database.read() as connection:
                 doubtful = [one for one in delivery.in_doubt(connection, _S.SENDING) if one.id not in mine]
             for one in doubtful:
@@ -185,9 +184,8 @@ class Deliverer:
         """Write down what has ended, take what is due and hand it to the threads; return how many were taken."""
         begun = 0
         while True:
-            busy = Counter(claimed.outreach.channel for claimed in self._flying.values())
             # No more than can begin at once: what waited here would begin after a stop or an opt-out was stored.
-            free = {name: min(self._slots - busy[name], left - begun) for name in self._lanes}
+            free = {name: min(self._lanes.free(name), left - begun) for name in self._channels}
             room = {name: count for name, count in free.items() if count > 0}
             claims = self._transact(report, room) if room or self._ended else []
             for found in claims:
@@ -196,11 +194,14 @@ class Deliverer:
                 for outreach_id, reason in found.refused:
                     log.info("outreach_held_back", outreach=outreach_id, reason=reason)
                 for claimed in found.claimed:
-                    lane = self._lanes[claimed.outreach.channel]
-                    self._flying[lane.submit(self._attempt, claimed)] = claimed
+                    self._lanes.begin(claimed)
                     begun += 1
             # Where all that was due was held back, there may be more behind it.
-            if self._flying or self._stopping.is_set() or not any(found.refused or found.expired for found in claims):
+            if (
+                self._lanes.flying
+                or self._stopping.is_set()
+                or not any(found.refused or found.expired for found in claims)
+            ):
                 return begun
 
     def _recover(self, one: Outreach, overdue: datetime, now: datetime) -> bool:
@@ -237,27 +238,10 @@ class Deliverer:
 
     def _land(self, talking: Collection[Future[int]]) -> bool:
         """Wait until sends have ended: one at least, and those that end together with it; False: none for a while."""
-        under_way: set[Future[Any]] = {*self._flying, *(future for future in talking if not future.done())}
-        done, flying = wait(under_way, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
-        # As many again as make a transaction worth its while, in the order in which they were begun.
-        more = [future for future in self._flying if not future.done()]
-        if done and more and flying:
-            wait(more[: max(self._slots // 2 - (len(self._flying) - len(more)), 0)], timeout=TOGETHER_SECONDS)
-        return self._collect() or bool(done)
-
-    def _collect(self) -> bool:
-        """Take what has ended out of the air."""
-        done = [future for future in self._flying if future.done()]
-        for future in done:
-            claimed = self._flying.pop(future)
-            try:
-                outcome = future.result()
-            except BaseException as error:  # whatever it was, the message may have left
-                log.error("attempt_broke", key=claimed.key, error=type(error).__name__)
-                reason = f"the attempt broke: {type(error).__name__}"
-                outcome = Outcome(state=DeliveryState.UNCERTAIN, reason=reason)
-            self._ended.append(Ended(claimed=claimed, outcome=outcome))
-        return bool(done)
+        something = self._lanes.wait(LOOK_SECONDS, [future for future in talking if not future.done()])
+        landed = self._lanes.landed()
+        self._ended += landed
+        return something or bool(landed)
 
     def _transact(self, report: DeliveryReport, room: Mapping[str, int]) -> list[Claim]:
         now, pauses = self._clock.now(), longest_pauses(self._ended)
@@ -324,3 +308,7 @@ class Deliverer:
             now=self._clock.now(),
             rules=self._settings.delivery,
         )
+
+    def _judge(self, claimed: Claimed, result: Evidence | Exception) -> Outcome:
+        now, rules = self._clock.now(), self._settings.delivery
+        return outcome_of(result, key=claimed.key, attempt=claimed.attempt, now=now, rules=rules)

@@ -20,7 +20,7 @@ from bot.settings import Delivery
 from bot.store.enums import DeliveryState
 from messages.errors import TemplateError
 
-__all__ = ["Outcome", "as_stored", "hand_over"]
+__all__ = ["Outcome", "as_stored", "hand_over", "outcome_of", "rendered"]
 
 log = structlog.get_logger()
 # No provider asks for longer in earnest, and nobody would notice why a channel is silent.
@@ -61,31 +61,48 @@ def hand_over(
     attempt : int
         1 for the first; decides on the wait, and on giving up.
     """
+    message = rendered(render, key)
+    if isinstance(message, Outcome):
+        return message
+    result: Evidence | Exception
     try:
-        message = render()
+        result = channel.send(message)
+    except Exception as error:
+        result = error
+    return outcome_of(result, key=key, attempt=attempt, now=now, rules=rules)
+
+
+def rendered(render: Callable[[], Message], key: str) -> Message | Outcome:
+    """Put one message together; where that fails, the attempt has."""
+    try:
+        return render()
     except TemplateError as error:
         return Outcome(state=DeliveryState.FAILED, reason=f"the message could not be rendered: {error}")
     except Exception as error:  # a bug in the rendering: nothing has left, and the other messages shall
         log.exception("rendering_broke", key=key)
         return Outcome(state=DeliveryState.FAILED, reason=f"the rendering broke: {type(error).__name__}")
-    try:
-        stored = as_stored(channel.send(message))
-    except DeadAddressError as error:
-        return Outcome(state=DeliveryState.FAILED, reason=str(error), dead_address=True)
-    except PermanentChannelError as error:
-        return Outcome(state=DeliveryState.FAILED, reason=str(error))
-    except TransientChannelError as error:
-        if backoff.exhausted(attempt, rules.max_attempts):
-            return Outcome(state=DeliveryState.FAILED, reason=f"given up after {attempt} attempts: {error}")
-        asked = _asked(error.retry_after)
-        wait = backoff.delay(message.key, attempt, timedelta(seconds=rules.backoff_seconds), asked)
-        return Outcome(state=DeliveryState.RETRY, reason=str(error), retry_at=now + wait, pause=asked)
-    except UncertainChannelError as error:
-        return Outcome(state=DeliveryState.UNCERTAIN, reason=str(error))
-    except Exception as error:  # a bug in a channel says nothing about whether the message left
-        log.exception("channel_broke", key=message.key, channel=channel.name)
-        return Outcome(state=DeliveryState.UNCERTAIN, reason=f"the channel broke: {type(error).__name__}")
-    return Outcome(state=DeliveryState.SENT, evidence=stored)
+
+
+def outcome_of(result: Evidence | Exception, *, key: str, attempt: int, now: datetime, rules: Delivery) -> Outcome:
+    """Return what it means that a channel returned or raised this."""
+    match result:
+        case Evidence():
+            return Outcome(state=DeliveryState.SENT, evidence=as_stored(result))
+        case DeadAddressError():
+            return Outcome(state=DeliveryState.FAILED, reason=str(result), dead_address=True)
+        case PermanentChannelError():
+            return Outcome(state=DeliveryState.FAILED, reason=str(result))
+        case TransientChannelError():
+            if backoff.exhausted(attempt, rules.max_attempts):
+                return Outcome(state=DeliveryState.FAILED, reason=f"given up after {attempt} attempts: {result}")
+            asked = _asked(result.retry_after)
+            wait = backoff.delay(key, attempt, timedelta(seconds=rules.backoff_seconds), asked)
+            return Outcome(state=DeliveryState.RETRY, reason=str(result), retry_at=now + wait, pause=asked)
+        case UncertainChannelError():
+            return Outcome(state=DeliveryState.UNCERTAIN, reason=str(result))
+        case _:  # a bug in a channel says nothing about whether the message left
+            log.error("channel_broke", key=key, exc_info=result)
+            return Outcome(state=DeliveryState.UNCERTAIN, reason=f"the channel broke: {type(result).__name__}")
 
 
 def _asked(seconds: float | None) -> timedelta | None:

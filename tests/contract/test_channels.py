@@ -15,6 +15,7 @@ from bot.clock import ManualClock
 from bot.errors import PermanentChannelError
 from bot.tokens import Signer
 from tests.conftest import NOW
+from tests.exchanging import ByExchange
 from tests.fake_channel import FakeChannel
 from tests.peers.mail import mail_sink
 
@@ -49,6 +50,12 @@ def smtp_rig(_folder: Path) -> Iterator[Rig]:
 
 
 @contextmanager
+def driven_smtp_rig(folder: Path) -> Iterator[Rig]:
+    with smtp_rig(folder) as rig:
+        yield Rig(ByExchange(rig.channel), rig.keys)
+
+
+@contextmanager
 def outbox_rig(folder: Path) -> Iterator[Rig]:
     def keys() -> list[str]:
         files = sorted((folder / "outbox").glob("*.eml"), key=lambda file: file.stat().st_mtime_ns)
@@ -63,13 +70,13 @@ def fake_rig(_folder: Path) -> Iterator[Rig]:
     yield Rig(channel, lambda: [message.key for message in channel.taken])
 
 
-@pytest.fixture(params=[smtp_rig, outbox_rig, fake_rig], ids=["smtp", "outbox", "fake"])
+@pytest.fixture(params=[smtp_rig, driven_smtp_rig, outbox_rig, fake_rig], ids=["smtp", "driven", "outbox", "fake"])
 def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
     with request.param(tmp_path) as made:
         yield made
 
 
-@pytest.fixture(params=[smtp_rig, outbox_rig], ids=["smtp", "outbox"])
+@pytest.fixture(params=[smtp_rig, driven_smtp_rig, outbox_rig], ids=["smtp", "driven", "outbox"])
 def email_rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
     with request.param(tmp_path) as made:
         yield made

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from bot.channels.email import Server, SmtpEmailChannel
+from bot.channels.email import Server, SmtpEmailChannel, switchboard
+from bot.channels.email.server import shut
+from bot.channels.email.switchboard import Switchboard
 from bot.decide.lifecycle import OutreachState
 from bot.services.delivery import Deliverer
 from bot.store.database import Database
@@ -38,22 +40,47 @@ def test_every_step_of_the_dialogue_may_break_and_nothing_is_lost_or_doubled(
     calls = 0
     break_at = 0
 
-    def breaking(real: Callable[..., Any]) -> Callable[..., Any]:
+    def breaks() -> bool:
+        nonlocal calls
+        calls += 1
+        return calls == break_at
+
+    def sends(real: Callable[..., Any]) -> Callable[..., Any]:
         def wrapped(self: smtplib.SMTP, *arguments: Any) -> Any:
-            nonlocal calls
-            calls += 1
-            if lost == "command" and calls == break_at:
+            if breaks():
                 self.close()  # as smtplib itself does
                 raise smtplib.SMTPServerDisconnected("cut before it left")
-            result = real(self, *arguments)
-            if lost == "reply" and calls == break_at:
-                self.close()
+            return real(self, *arguments)
+
+        return wrapped
+
+    def says(real: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(self: Switchboard, line: Any, outgoing: bytes) -> None:
+            if outgoing and breaks():
+                shut(line.smtp)
+                outgoing = b""
+            real(self, line, outgoing)
+
+        return wrapped
+
+    def hears(real: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*arguments: Any) -> Any:
+            result = real(*arguments)
+            if result is not None and breaks():
+                if isinstance(arguments[0], smtplib.SMTP):
+                    arguments[0].close()
                 raise smtplib.SMTPServerDisconnected("the reply was lost")
             return result
 
         return wrapped
 
-    monkeypatch.setattr(smtplib.SMTP, "send" if lost == "command" else "getreply", breaking(getattr(smtplib.SMTP, "send" if lost == "command" else "getreply")))  # fmt: skip
+    # Connections are made by smtplib, mails handed over by the switchboard.
+    if lost == "command":
+        monkeypatch.setattr(smtplib.SMTP, "send", sends(smtplib.SMTP.send))
+        monkeypatch.setattr(Switchboard, "_say", says(Switchboard._say))
+    else:
+        monkeypatch.setattr(smtplib.SMTP, "getreply", hears(smtplib.SMTP.getreply))
+        monkeypatch.setattr(switchboard, "take_reply", hears(switchboard.take_reply))
     reached_the_end = False
     uncertain = 0
     for number in range(1, 30):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -120,6 +122,36 @@ def test_evidence_survives_a_database_that_is_away_for_a_moment(shop: Shop, monk
     assert shop.deliverer.drain().sent == 1
     assert shop.see(one).state == S.SENT
     assert len(shop.sent_keys()) == 1
+
+
+def test_what_is_under_way_when_the_database_goes_is_waited_for_and_written_down_later(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = Shop(database, delivery={"connections": 2})
+    both = [shop.approve(f"c{number}") for number in range(2)]
+    write = Database.write
+    refused, taken = threading.Event(), itertools.count()
+
+    @contextmanager
+    def away(_database: Database) -> Iterator[Connection]:
+        refused.set()
+        raise ConnectionError("the database is away")
+        yield
+
+    def cut(_message: Message) -> None:
+        if next(taken) == 0:
+            monkeypatch.setattr(Database, "write", away)
+        else:
+            assert refused.wait(60)
+
+    shop.channel.mood = cut
+    with pytest.raises(ConnectionError):
+        shop.deliverer.drain()
+    monkeypatch.setattr(Database, "write", write)
+    assert shop.deliverer.recover() == 0
+    assert shop.deliverer.drain().sent == 2
+    assert [shop.attempts(one) for one in both] == [["sent"], ["sent"]]
+    assert len(shop.sent_keys()) == 2
 
 
 def test_every_database_call_may_fail_and_nothing_is_lost_or_doubled(shop: Shop) -> None:

@@ -22,7 +22,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
-from bot.channels.email import Server, SmtpEmailChannel, session
+from bot.channels.email import Server, SmtpEmailChannel, dialogue
 from bot.decide.lifecycle import OutreachState
 from bot.errors import AlreadyDecided, StoreError
 from bot.services.review import ReviewDesk
@@ -249,7 +249,7 @@ def test_any_call_to_the_database_may_fail(world: World, lost: Lost, monkeypatch
 def test_any_step_of_the_dialogue_with_the_mail_server_may_fail(
     sqlite_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: FaultyMailServer, fault: Fault
 ) -> None:
-    monkeypatch.setattr(session, "CONNECT_SECONDS", 0.5)  # a server that misunderstands is waited for
+    monkeypatch.setattr(dialogue, "STEP_SECONDS", 0.5)  # a server that misunderstands is waited for
     _hurry(sqlite_database)
     world = World(sqlite_database, tmp_path, monkeypatch, server)
     server.fault = fault

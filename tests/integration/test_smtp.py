@@ -9,14 +9,14 @@ from dataclasses import replace
 
 import pytest
 
-from bot.channels.base import DeadAddressError
-from bot.channels.email import Identity, Server, SmtpEmailChannel
-from bot.channels.email import session as session_module
+from bot.channels.base import Channel, DeadAddressError
+from bot.channels.email import Identity, Server, SmtpEmailChannel, dialogue
 from bot.clock import ManualClock
 from bot.errors import ConfigurationError, PermanentChannelError, TransientChannelError, UncertainChannelError
 from bot.tokens import Signer
 from tests.conftest import NOW
 from tests.contract.test_channels import MESSAGE, identity
+from tests.exchanging import ByExchange
 from tests.peers import free_port
 from tests.peers.mail import MailSink, mail_sink
 
@@ -27,14 +27,14 @@ def sink() -> Iterator[MailSink]:
         yield running
 
 
-@pytest.fixture
-def channel(sink: MailSink) -> Iterator[SmtpEmailChannel]:
+@pytest.fixture(params=["waiting", "driven"])
+def channel(sink: MailSink, request: pytest.FixtureRequest) -> Iterator[Channel]:
     made = SmtpEmailChannel(Server.from_url(sink.url), identity(), ManualClock(NOW))
-    yield made
+    yield made if request.param == "waiting" else ByExchange(made)
     made.close()
 
 
-def test_the_mail_arrives_whole_and_the_connection_is_reused(sink: MailSink, channel: SmtpEmailChannel) -> None:
+def test_the_mail_arrives_whole_and_the_connection_is_reused(sink: MailSink, channel: Channel) -> None:
     text = "Hello Ana,\n.\n..two dots\nGrüße"
     channel.send(replace(MESSAGE, text=text, html="<p>Grüße</p>"))
     channel.send(replace(MESSAGE, key="outreach:2:1"))
@@ -61,7 +61,7 @@ def test_the_mail_arrives_whole_and_the_connection_is_reused(sink: MailSink, cha
     ],
 )
 def test_a_refused_recipient_is_classified_and_does_not_touch_the_next(
-    sink: MailSink, channel: SmtpEmailChannel, reply: str, error: type[Exception]
+    sink: MailSink, channel: Channel, reply: str, error: type[Exception]
 ) -> None:
     sink.refusals["ana@example.org"] = reply
     with pytest.raises(error) as caught:
@@ -78,7 +78,7 @@ def test_a_refused_recipient_is_classified_and_does_not_touch_the_next(
     [("554 5.7.1 spam", PermanentChannelError), ("452 4.3.1 disk full", TransientChannelError)],
 )
 def test_a_refusal_after_data_is_classified(
-    sink: MailSink, channel: SmtpEmailChannel, reply: str, error: type[Exception]
+    sink: MailSink, channel: Channel, reply: str, error: type[Exception]
 ) -> None:
     sink.data_reply = reply
     with pytest.raises(error) as caught:
@@ -86,7 +86,7 @@ def test_a_refusal_after_data_is_classified(
     assert type(caught.value) is error
 
 
-def test_a_connection_lost_after_data_is_uncertain(sink: MailSink, channel: SmtpEmailChannel) -> None:
+def test_a_connection_lost_after_data_is_uncertain(sink: MailSink, channel: Channel) -> None:
     sink.vanish_after_data = 1
     with pytest.raises(UncertainChannelError):
         channel.send(MESSAGE)
@@ -94,16 +94,14 @@ def test_a_connection_lost_after_data_is_uncertain(sink: MailSink, channel: Smtp
     assert sink.keys() == ["outreach:1:1", "outreach:2:1"]
 
 
-def test_a_connection_lost_before_data_is_tried_again_later(sink: MailSink, channel: SmtpEmailChannel) -> None:
+def test_a_connection_lost_before_data_is_tried_again_later(sink: MailSink, channel: Channel) -> None:
     sink.vanish_before_data = 1
     with pytest.raises(TransientChannelError):
         channel.send(MESSAGE)
     assert sink.accepted == []
 
 
-def test_a_reused_connection_that_the_server_had_closed_is_opened_again(
-    sink: MailSink, channel: SmtpEmailChannel
-) -> None:
+def test_a_reused_connection_that_the_server_had_closed_is_opened_again(sink: MailSink, channel: Channel) -> None:
     channel.send(MESSAGE)
     sink.vanish_before_data = 1
     channel.send(replace(MESSAGE, key="outreach:2:1"))
@@ -111,11 +109,9 @@ def test_a_reused_connection_that_the_server_had_closed_is_opened_again(
     assert sink.sessions == 2
 
 
-def test_a_silent_server_ends_as_uncertain(
-    sink: MailSink, channel: SmtpEmailChannel, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_silent_server_ends_as_uncertain(sink: MailSink, channel: Channel, monkeypatch: pytest.MonkeyPatch) -> None:
     sink.hold = threading.Event()
-    monkeypatch.setattr(session_module, "REPLY_SECONDS", 0.2)
+    monkeypatch.setattr(dialogue, "REPLY_SECONDS", 0.2)
     with pytest.raises(UncertainChannelError):
         channel.send(MESSAGE)
 

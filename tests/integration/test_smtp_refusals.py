@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from bot.channels.base import DeadAddressError
-from bot.channels.email import Server, SmtpEmailChannel
-from bot.channels.email import session as session_module
+from bot.channels.base import Channel, DeadAddressError
+from bot.channels.email import Server, SmtpEmailChannel, dialogue
 from bot.channels.email.session import SmtpSession
 from bot.clock import ManualClock
 from bot.errors import ChannelError, PermanentChannelError, TransientChannelError
 from tests.conftest import NOW
 from tests.contract.test_channels import MESSAGE, identity
+from tests.exchanging import ByExchange
 from tests.peers.mail import MailSink, mail_sink
 
 MAIL = b"Subject: x\r\n\r\nHello\r\n"
@@ -30,10 +30,10 @@ def sink() -> Iterator[MailSink]:
         yield running
 
 
-@pytest.fixture
-def channel(sink: MailSink) -> Iterator[SmtpEmailChannel]:
+@pytest.fixture(params=["waiting", "driven"])
+def channel(sink: MailSink, request: pytest.FixtureRequest) -> Iterator[Channel]:
     made = SmtpEmailChannel(Server.from_url(sink.url), identity(), ManualClock(NOW))
-    yield made
+    yield made if request.param == "waiting" else ByExchange(made)
     made.close()
 
 
@@ -55,7 +55,7 @@ def channel(sink: MailSink) -> Iterator[SmtpEmailChannel]:
     ],
 )
 def test_only_a_refusal_about_the_address_makes_it_dead(
-    sink: MailSink, channel: SmtpEmailChannel, reply: str, error: type[ChannelError]
+    sink: MailSink, channel: Channel, reply: str, error: type[ChannelError]
 ) -> None:
     sink.refusals["ana@example.org"] = reply
     with pytest.raises(error) as caught:
@@ -65,7 +65,7 @@ def test_only_a_refusal_about_the_address_makes_it_dead(
 
 @pytest.mark.parametrize("reply", ["553 unknown sender name", "553 5.1.3 bad sender", "550 5.1.1 no such sender"])
 def test_a_refused_sender_says_nothing_about_the_recipient(
-    sink: MailSink, channel: SmtpEmailChannel, reply: str, monkeypatch: pytest.MonkeyPatch
+    sink: MailSink, channel: Channel, reply: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def refuses(*_: object) -> str:
         return reply
@@ -76,7 +76,7 @@ def test_a_refused_sender_says_nothing_about_the_recipient(
     assert type(caught.value) is PermanentChannelError
 
 
-def test_words_of_the_server_that_no_database_takes_are_not_kept(sink: MailSink, channel: SmtpEmailChannel) -> None:
+def test_words_of_the_server_that_no_database_takes_are_not_kept(sink: MailSink, channel: Channel) -> None:
     sink.data_reply = "250 2.0.0 ok\x00 \x1b[31mqueued"
     assert channel.send(MESSAGE).detail["reply"] == "250 2.0.0 ok [31mqueued"
 
@@ -92,7 +92,7 @@ def test_a_session_that_was_cut_sends_nothing_more(sink: MailSink) -> None:
 
 
 def test_a_send_that_is_cut_before_the_mail_does_not_begin_anew(
-    sink: MailSink, channel: SmtpEmailChannel, monkeypatch: pytest.MonkeyPatch
+    sink: MailSink, channel: Channel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     receive = sink.handle_RCPT
 
@@ -110,7 +110,7 @@ def test_a_send_that_is_cut_before_the_mail_does_not_begin_anew(
 
 
 def test_a_server_that_does_not_answer_noop_is_given_up_soon(
-    sink: MailSink, channel: SmtpEmailChannel, monkeypatch: pytest.MonkeyPatch
+    sink: MailSink, channel: Channel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quiet = threading.Event()
 
@@ -120,8 +120,8 @@ def test_a_server_that_does_not_answer_noop_is_given_up_soon(
 
     monkeypatch.setattr(sink, "handle_NOOP", never, raising=False)
     channel.send(MESSAGE)
-    monkeypatch.setattr(session_module, "IDLE_SECONDS", 0.0)
-    monkeypatch.setattr(session_module, "CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(dialogue, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(dialogue, "STEP_SECONDS", 0.2)
     channel.send(OTHER)
     quiet.set()
     assert (sink.sessions, sink.keys()) == (2, ["outreach:1:1", "outreach:2:1"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import ssl
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from bot.clock import ManualClock
 from bot.errors import TransientChannelError
 from tests.conftest import NOW
 from tests.contract.test_channels import MESSAGE, identity
+from tests.exchanging import ByExchange
 from tests.peers import missing_peer
 from tests.peers.mail import mail_sink
 
@@ -58,6 +60,16 @@ def test_a_mail_leaves_over_verified_tls_with_the_urls_credentials(certificate: 
         sending.send(MESSAGE)
         sending.close()
         assert sink.keys() == ["outreach:1:1"]
+
+
+def test_many_mails_leave_over_tls_driven_by_one_thread(certificate: tuple[Path, Path]) -> None:
+    with mail_sink(**speaking_tls(certificate, {"u": "p"})) as sink:
+        sending = channel(sink.port, "u:p", certificate[0])
+        driven = ByExchange(sending)
+        for number in range(3):
+            driven.send(replace(MESSAGE, key=f"outreach:{number}:1", text="Many words. " * 20_000))
+        sending.close()
+        assert (sink.keys(), sink.sessions) == ([f"outreach:{number}:1" for number in range(3)], 2)  # before and in TLS
 
 
 def test_a_certificate_that_nobody_vouches_for_is_refused(certificate: tuple[Path, Path]) -> None:

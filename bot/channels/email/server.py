@@ -5,6 +5,7 @@ What is said on the connection afterwards is `smtp.py`'s business.
 
 from __future__ import annotations
 
+import contextlib
 import smtplib
 import socket
 import ssl
@@ -13,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from bot.errors import ConfigurationError, TransientChannelError
 
-__all__ = ["CONNECT_SECONDS", "Server", "connect", "prove", "what_to_mend"]
+__all__ = ["CONNECT_SECONDS", "Server", "connect", "prove", "shut", "what_to_mend"]
 
 CONNECT_SECONDS = 15.0
 
@@ -91,6 +92,15 @@ def connect(server: Server, tls: ssl.SSLContext | None = None, seconds: float = 
         smtp.close()
         raise
     return smtp
+
+
+def shut(smtp: smtplib.SMTP) -> None:
+    """End a connection under whoever is using it; any thread may."""
+    connected = getattr(smtp, "sock", None)
+    if connected is not None:
+        with contextlib.suppress(OSError):
+            # Not SSLSocket's own: it forgets its TLS first, and whoever sends at that moment would send in the clear.
+            socket.socket.shutdown(connected, socket.SHUT_RDWR)
 
 
 def prove(server: Server, tls: ssl.SSLContext | None = None, seconds: float = CONNECT_SECONDS) -> None:

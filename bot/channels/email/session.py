@@ -1,52 +1,23 @@
-"""One connection to the mail server, reused, and the dialogue for one mail to one recipient.
+"""One connection to the mail server, reused, for one caller that waits.
 
-The envelope is accepted or refused per mail, and what a broken connection means hangs on the step: before the server
-answered DATA with 354 nothing was delivered; after the final dot, until its reply, nobody knows. Where the server
-allows it (RFC 2920), the three commands of the envelope go out together: one round trip instead of three.
-Which connection a mail takes is `smtp.py`'s business, how a connection is made `server.py`'s.
+What is said on it is `dialogue.py`'s business, which connection a mail takes `smtp.py`'s, how one is made `server.py`'s.
 """
 
 from __future__ import annotations
 
 import contextlib
-import re
 import smtplib
-import socket
 import ssl
 import time
 
 import structlog
 
-from bot.channels.base import DeadAddressError
-from bot.channels.email.server import CONNECT_SECONDS, Server, connect, what_to_mend
-from bot.errors import (
-    ChannelError,
-    PermanentChannelError,
-    TransientChannelError,
-    UncertainChannelError,
-)
+from bot.channels.email import dialogue
+from bot.channels.email.dialogue import Broken, Dialogue
+from bot.channels.email.server import Server, connect, shut, what_to_mend
+from bot.errors import TransientChannelError
 
 log = structlog.get_logger()
-
-# RFC 5321 section 4.5.3.2 allows a server ten minutes after the final dot; a minute is what relays need in practice,
-# and what takes longer is shown as uncertain rather than blocking everybody behind it.
-REPLY_SECONDS = 60.0
-# Servers close idle connections after minutes; one older than this is proved by NOOP before it is used.
-IDLE_SECONDS = 20.0
-# RFC 3463: bad mailbox, bad system, bad syntax, ambiguous, moved, no MX; 5.1.10 null MX; 5.2.1 disabled.
-_DEAD_CODES = re.compile(r"5\.(?:1\.(?:1|2|3|4|6|10)|2\.1)\b")
-_ANY_ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}\b")
-_DEAD_WITHOUT_ENHANCED = frozenset({550, 551, 553})
-# Refusals without an enhanced code that are about us, not about the address: Exim's, qmail's and others' words.
-_NOT_THE_ADDRESS = re.compile(
-    r"relay|sender|authenti|polic|spam|block|denied|prohibit|verif|rcpthosts|#5\.7", re.IGNORECASE
-)
-_UNPRINTABLE = re.compile(r"[^ -~]+")  # a NUL, say, which PostgreSQL's JSON does not take
-_LEADING_DOT = re.compile(rb"(?m)^\.")
-
-
-class _Broken(TransientChannelError):
-    """The connection broke before the server took the mail."""
 
 
 class SmtpSession:
@@ -81,28 +52,11 @@ class SmtpSession:
         """
         reused = self._smtp is not None
         try:
-            smtp = self._envelope(sender, recipient, len(content))
-        except _Broken:
+            return self._say(content, sender, recipient)
+        except Broken:
             if not reused:
                 raise
-            smtp = self._envelope(sender, recipient, len(content))  # the server had closed an idle connection
-        try:
-            smtp.send(_LEADING_DOT.sub(b"..", content) + b".\r\n")
-            if smtp.sock is not None:
-                smtp.sock.settimeout(REPLY_SECONDS)
-            code, words = smtp.getreply()
-        except (OSError, smtplib.SMTPException) as error:
-            self.drop()
-            raise UncertainChannelError(
-                f"the connection ended after the mail was handed over and before the reply ({type(error).__name__})"
-            ) from error
-        self._used_at = time.monotonic()
-        if code == 421 or not 200 <= code < 600:
-            self.drop()
-        if not 200 <= code < 600:
-            raise UncertainChannelError(f"the mail server ended with the unknown code {code}")
-        _require((code, words), "the mail")
-        return f"{code} {_words(words)}"[:200]
+            return self._say(content, sender, recipient)  # the server had closed an idle connection
 
     def open(self) -> None:
         """Make sure that there is a connection that answers; raises TransientChannelError."""
@@ -111,10 +65,8 @@ class SmtpSession:
     def cut(self) -> None:
         """End the connection under whoever is using it: a send that hangs then ends as uncertain."""
         self._was_cut = True
-        smtp = self._smtp
-        if smtp is not None and (connected := getattr(smtp, "sock", None)) is not None:
-            with contextlib.suppress(OSError):
-                connected.shutdown(socket.SHUT_RDWR)
+        if (smtp := self._smtp) is not None:
+            shut(smtp)
 
     def drop(self) -> None:
         """Forget the connection."""
@@ -122,66 +74,37 @@ class SmtpSession:
             self._smtp.close()
         self._smtp = None
 
-    def _envelope(self, sender: str, recipient: str, octets: int) -> smtplib.SMTP:
-        """Bring the dialogue to 354; whatever breaks in here broke before the server took the mail."""
+    def _say(self, content: bytes, sender: str, recipient: str) -> str:
         smtp = self._open()
+        said = Dialogue(content, sender, recipient, sized=smtp.has_extn("size"), pipelined=smtp.has_extn("pipelining"))
+        steps = said.steps()
         try:
-            if smtp.sock is not None:
-                smtp.sock.settimeout(CONNECT_SECONDS)
-            size = f" SIZE={octets}" if smtp.has_extn("size") else ""
-            commands = [f"MAIL FROM:<{sender}>{size}", f"RCPT TO:<{recipient}>", "DATA"]
-            if smtp.has_extn("pipelining"):
-                smtp.send("".join(f"{command}\r\n" for command in commands))
-                replies = [smtp.getreply() for _ in commands]
-                if replies[2][0] == 354 and not all(_positive(reply) for reply in replies[:2]):
-                    # It waits for a mail that it has no recipient for; an ended connection tells it that none comes.
-                    self.drop()
-                for number, reply in enumerate(replies):
-                    self._require_step(number, reply)
-            else:
-                for number, command in enumerate(commands):
-                    smtp.putcmd(command)
-                    self._require_step(number, smtp.getreply())
-        except ChannelError:
-            self._begin_again(smtp)
-            raise
-        except (OSError, smtplib.SMTPException) as error:
-            self.drop()
-            raise _Broken(
-                f"the connection to the mail server broke before it took the mail ({type(error).__name__})"
-            ) from error
-        return smtp
-
-    def _require_step(self, number: int, reply: tuple[int, bytes]) -> None:
-        """Raise what the reply to MAIL (0), RCPT (1) or DATA (2) means, unless it lets us go on."""
-        step = ("the sender", "the recipient", "the mail")[number]
-        code = reply[0]
-        if not 200 <= code < 600 or (number == 2 and 200 <= code < 400 and code != 354):
-            # Nobody knows what it waits for now; a further command might be taken for words of the mail.
-            self.drop()
-            raise TransientChannelError(f"the mail server answered {step} with the unknown code {code}")
-        _require(reply, step, whose=number)
-
-    def _begin_again(self, smtp: smtplib.SMTP) -> None:
-        """Clear the envelope after a refusal, so that it does not touch the next recipient."""
-        if self._smtp is None:
-            return
-        try:
-            if smtp.rset()[0] != 250:
+            outgoing = next(steps)
+            while True:
+                try:
+                    reply = _ask(smtp, outgoing, said.patience)
+                except (OSError, smtplib.SMTPException) as error:
+                    outgoing = steps.throw(error)
+                else:
+                    outgoing = steps.send(reply)
+        except StopIteration as ended:
+            words: str = ended.value
+            return words
+        finally:
+            self._used_at = time.monotonic()
+            if not said.usable:
                 self.drop()
-        except (OSError, smtplib.SMTPException):
-            self.drop()
 
     def _open(self) -> smtplib.SMTP:
         """Return a connection that answers, the old one where it still does."""
         if self._was_cut:
             raise TransientChannelError("sending was ended; the mail is tried again later")
         if self._smtp is not None:
-            if time.monotonic() - self._used_at < IDLE_SECONDS and self._smtp.sock is not None:
+            if time.monotonic() - self._used_at < dialogue.IDLE_SECONDS and self._smtp.sock is not None:
                 return self._smtp
             with contextlib.suppress(OSError, smtplib.SMTPException):
                 if self._smtp.sock is not None:
-                    self._smtp.sock.settimeout(CONNECT_SECONDS)
+                    self._smtp.sock.settimeout(dialogue.STEP_SECONDS)
                 if self._smtp.noop()[0] == 250:
                     self._used_at = time.monotonic()
                     return self._smtp
@@ -195,31 +118,10 @@ class SmtpSession:
         return self._smtp
 
 
-def _positive(reply: tuple[int, bytes]) -> bool:
-    return 200 <= reply[0] < 400
-
-
-def _require(reply: tuple[int, bytes], subject: str, *, whose: int = 2) -> None:
-    """Raise what a reply of the server means, unless it is positive (RFC 5321 section 4.2.1).
-
-    Parameters
-    ----------
-    whose : int
-        0: the sender's command, whose refusal says nothing about the recipient; 1: the recipient's; 2: the mail's.
-    """
-    if _positive(reply):
-        return
-    code, words = reply
-    said = _words(words)
-    enhanced = _ANY_ENHANCED.match(said)
-    reason = f"the mail server refused {subject}: {code}{f' {enhanced.group()}' if enhanced else ''}"
-    if code < 500:
-        raise TransientChannelError(reason)
-    bare = enhanced is None and code in _DEAD_WITHOUT_ENHANCED and not _NOT_THE_ADDRESS.search(said)
-    if whose and (_DEAD_CODES.match(said) or (whose == 1 and bare)):
-        raise DeadAddressError(reason)
-    raise PermanentChannelError(reason)
-
-
-def _words(words: bytes) -> str:
-    return " ".join(_UNPRINTABLE.sub(" ", words.decode("ascii", "replace")).split())
+def _ask(smtp: smtplib.SMTP, outgoing: bytes, seconds: float) -> tuple[int, bytes]:
+    """Send something, perhaps nothing, and wait for the next reply."""
+    if smtp.sock is not None:
+        smtp.sock.settimeout(seconds)
+    if outgoing:
+        smtp.send(outgoing)
+    return smtp.getreply()
