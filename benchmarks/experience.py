@@ -25,8 +25,8 @@ from sklearn.metrics import roc_auc_score
 
 from bot.clock import ManualClock
 from bot.config import Settings
-from bot.services.importing import Importer
-from bot.services.predicting import read_snapshot
+from bot.services.importing.importer import Importer
+from bot.services.prediction.champions import read_snapshot
 from bot.store import migrations
 from bot.store.database import open_database
 from predictors.experience import (

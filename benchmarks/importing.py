@@ -21,7 +21,7 @@ from typing import Any
 from bot.cli import configure_logging
 from bot.clock import SystemClock
 from bot.config import Settings
-from bot.services.importing import Importer
+from bot.services.importing.importer import Importer
 from bot.store import migrations
 from bot.store.database import Database, open_database
 from bot.store.enums import Entity

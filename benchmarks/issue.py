@@ -31,7 +31,7 @@ import polars as pl
 from benchmarks.rivals.trees import environment
 from bot.clock import SystemClock
 from bot.config import Settings
-from bot.services.importing import Importer
+from bot.services.importing.importer import Importer
 from bot.store import history, migrations
 from bot.store.database import open_database
 from predictors.baselines import ISSUE_BASELINES, Lesson

@@ -28,8 +28,8 @@ from benchmarks.shops.planted import START, Planted, PlantedShop, planted_shop
 from bot.clock import ManualClock
 from bot.config import Settings
 from bot.decide.emergence import Change, Identity, OpenPattern, Step, follow
-from bot.services.importing import Importer
-from bot.services.patterns import Patterns
+from bot.services.importing.importer import Importer
+from bot.services.prediction.patterns import Patterns
 from bot.store import migrations
 from bot.store.database import open_database
 from predictors.patterns import Pattern, find_patterns

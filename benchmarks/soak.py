@@ -26,8 +26,8 @@ import structlog
 
 from bot.clock import ManualClock
 from bot.config import Settings
-from bot.services.conversation import Inbound
-from bot.services.planning import Planner
+from bot.services.conversation.conversations import Inbound
+from bot.services.planning.planner import Planner
 from bot.store.outreach import list_outreach
 from bot.store.planning import Forecast
 from bot.wiring import App

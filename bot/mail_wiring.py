@@ -11,9 +11,9 @@ from bot.channels.email.imap import ImapServer
 from bot.channels.email.mailbox import Mailbox
 from bot.channels.email.message import message_id
 from bot.channels.email.reading import read_mail
-from bot.services.inbound_mail import InboundMail
-from bot.services.mailroom import Mailroom
-from bot.services.ownership import this_process
+from bot.services.delivery.ownership import this_process
+from bot.services.mail.inbound import InboundMail
+from bot.services.mail.mailroom import Mailroom
 from bot.web.mail_hook import MailHook
 
 if TYPE_CHECKING:

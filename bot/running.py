@@ -19,7 +19,7 @@ from bot.channels.slack.connection import SlackConnection
 from bot.channels.slack.http import PATH as SLACK_PATH
 from bot.errors import ConfigurationError, StoreError, TransientChannelError
 from bot.mail_wiring import build_mail_hook
-from bot.services.knowledge import KnowledgeDesk
+from bot.services.knowledge.desk import KnowledgeDesk
 from bot.store.database import ping
 from bot.store.delivery import held_since
 from bot.store.sweeping import workers_state

@@ -23,13 +23,13 @@ from bot.decide.playbook import Playbook
 from bot.lazy import OnFirstUse
 from bot.scheduler import Job, Scheduler
 from bot.services.daily import DailyRound, Step
-from bot.services.importing import Importer
-from bot.services.opting_out import OptOutDesk
-from bot.services.playbooks import PlaybookFile, Playbooks, load_playbooks
+from bot.services.delivery.stopping import Stopping
+from bot.services.importing.importer import Importer
+from bot.services.mail.opting_out import OptOutDesk
+from bot.services.planning.playbooks import PlaybookFile, Playbooks, load_playbooks
 from bot.services.privacy import Privacy
-from bot.services.review import ReviewDesk
-from bot.services.stopping import Stopping
-from bot.services.upkeep import Upkeep
+from bot.services.review.desk import ReviewDesk
+from bot.services.review.upkeep import Upkeep
 from bot.store.backup import require_current, upgrade_safely
 from bot.store.database import Database, open_database
 from bot.store.jobs import attach_jobs, call_helpers
@@ -42,49 +42,49 @@ if TYPE_CHECKING:
     from bot.channels.email.mailbox import Mailbox
     from bot.channels.slack.connection import SlackConnection
     from bot.mail_wiring import build_mailbox, build_mailroom
-    from bot.services.conversation import Conversations
-    from bot.services.curation import Curation
-    from bot.services.delivery import Deliverer
-    from bot.services.drifting import DriftWatch
-    from bot.services.evaluating import Evaluator
-    from bot.services.forecasting import rescoring_by
+    from bot.services.conversation.conversations import Conversations
+    from bot.services.delivery.deliverer import Deliverer
     from bot.services.insight import Insight
-    from bot.services.knowledge import KnowledgeDesk
-    from bot.services.labelling import Labeller
-    from bot.services.large_shop import LargeShop, tasks_of
-    from bot.services.mailroom import Mailroom
-    from bot.services.parts import Parts
-    from bot.services.patterns import Patterns
-    from bot.services.planning import Planner
-    from bot.services.previewing import previewing
-    from bot.services.promoting import Promoter
-    from bot.services.retraining import Trainer
-    from bot.services.scoring import Scorer
-    from bot.services.touchpoint_ledger import TouchpointLedger
-    from bot.services.valuing import Valuer
+    from bot.services.knowledge.curation import Curation
+    from bot.services.knowledge.desk import KnowledgeDesk
+    from bot.services.knowledge.previewing import previewing
+    from bot.services.mail.mailroom import Mailroom
+    from bot.services.planning.forecasting import rescoring_by
+    from bot.services.planning.large_shop import LargeShop, tasks_of
+    from bot.services.planning.parts import Parts
+    from bot.services.planning.planner import Planner
+    from bot.services.prediction.drifting import DriftWatch
+    from bot.services.prediction.evaluating import Evaluator
+    from bot.services.prediction.labelling import Labeller
+    from bot.services.prediction.patterns import Patterns
+    from bot.services.prediction.promoting import Promoter
+    from bot.services.prediction.retraining import Trainer
+    from bot.services.prediction.scoring import Scorer
+    from bot.services.prediction.touchpoint_ledger import TouchpointLedger
+    from bot.services.prediction.valuing import Valuer
 else:
     build_mailbox = OnFirstUse("bot.mail_wiring", "build_mailbox")
     build_mailroom = OnFirstUse("bot.mail_wiring", "build_mailroom")
-    Conversations = OnFirstUse("bot.services.conversation", "Conversations")
-    Curation = OnFirstUse("bot.services.curation", "Curation")
-    Deliverer = OnFirstUse("bot.services.delivery", "Deliverer")
-    DriftWatch = OnFirstUse("bot.services.drifting", "DriftWatch")
-    Evaluator = OnFirstUse("bot.services.evaluating", "Evaluator")
-    rescoring_by = OnFirstUse("bot.services.forecasting", "rescoring_by")
+    Conversations = OnFirstUse("bot.services.conversation.conversations", "Conversations")
+    Curation = OnFirstUse("bot.services.knowledge.curation", "Curation")
+    Deliverer = OnFirstUse("bot.services.delivery.deliverer", "Deliverer")
+    DriftWatch = OnFirstUse("bot.services.prediction.drifting", "DriftWatch")
+    Evaluator = OnFirstUse("bot.services.prediction.evaluating", "Evaluator")
+    rescoring_by = OnFirstUse("bot.services.planning.forecasting", "rescoring_by")
     Insight = OnFirstUse("bot.services.insight", "Insight")
-    KnowledgeDesk = OnFirstUse("bot.services.knowledge", "KnowledgeDesk")
-    Labeller = OnFirstUse("bot.services.labelling", "Labeller")
-    LargeShop = OnFirstUse("bot.services.large_shop", "LargeShop")
-    tasks_of = OnFirstUse("bot.services.large_shop", "tasks_of")
-    Parts = OnFirstUse("bot.services.parts", "Parts")
-    Patterns = OnFirstUse("bot.services.patterns", "Patterns")
-    Planner = OnFirstUse("bot.services.planning", "Planner")
-    previewing = OnFirstUse("bot.services.previewing", "previewing")
-    Promoter = OnFirstUse("bot.services.promoting", "Promoter")
-    Trainer = OnFirstUse("bot.services.retraining", "Trainer")
-    Scorer = OnFirstUse("bot.services.scoring", "Scorer")
-    Valuer = OnFirstUse("bot.services.valuing", "Valuer")
-    TouchpointLedger = OnFirstUse("bot.services.touchpoint_ledger", "TouchpointLedger")
+    KnowledgeDesk = OnFirstUse("bot.services.knowledge.desk", "KnowledgeDesk")
+    Labeller = OnFirstUse("bot.services.prediction.labelling", "Labeller")
+    LargeShop = OnFirstUse("bot.services.planning.large_shop", "LargeShop")
+    tasks_of = OnFirstUse("bot.services.planning.large_shop", "tasks_of")
+    Parts = OnFirstUse("bot.services.planning.parts", "Parts")
+    Patterns = OnFirstUse("bot.services.prediction.patterns", "Patterns")
+    Planner = OnFirstUse("bot.services.planning.planner", "Planner")
+    previewing = OnFirstUse("bot.services.knowledge.previewing", "previewing")
+    Promoter = OnFirstUse("bot.services.prediction.promoting", "Promoter")
+    Trainer = OnFirstUse("bot.services.prediction.retraining", "Trainer")
+    Scorer = OnFirstUse("bot.services.prediction.scoring", "Scorer")
+    Valuer = OnFirstUse("bot.services.prediction.valuing", "Valuer")
+    TouchpointLedger = OnFirstUse("bot.services.prediction.touchpoint_ledger", "TouchpointLedger")
 
 # Deliveries are looked for this often at least: a customer who was promised an answer does not wait for a tick.
 DELIVERY_SECONDS = 1.0

@@ -18,8 +18,8 @@ import structlog
 from bot.channels.base import Channel
 from bot.clock import Clock
 from bot.errors import StoreError
-from bot.services.delivery import Deliverer
-from bot.services.ownership import this_process
+from bot.services.delivery.deliverer import Deliverer
+from bot.services.delivery.ownership import this_process
 from bot.store import sweeping
 from bot.store.database import Database
 from bot.store.jobs import DELIVER

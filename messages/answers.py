@@ -2,7 +2,7 @@
 
 Order: safety, opt-out, a person asked for, small talk, order status, then the articles. An answer is always a
 section of an article, word for word, with its source; nothing is ever made up. Who the customer is, what is
-remembered and what leaves is `bot.services.conversation`'s business.
+remembered and what leaves is `bot.services.conversation.conversations`'s business.
 """
 
 from __future__ import annotations

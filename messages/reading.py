@@ -1,7 +1,7 @@
 """Reading articles from Markdown files with YAML front matter; every problem named with file and line.
 
 Files may come from anywhere: sizes are capped, YAML aliases refused, links out of the folder not followed.
-Storing versions is `bot.services.knowledge`'s business.
+Storing versions is `bot.services.knowledge.desk`'s business.
 """
 
 from __future__ import annotations

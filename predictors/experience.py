@@ -5,7 +5,7 @@
 
 Weights (never negative) and half-lives are fitted on what came after past moments; until there is enough of that they
 are set by hand. Which kinds are bad and which are good is stated here, not learned. Where weights are kept, and how a
-ledger is shown, is `bot.services.touchpoint_ledger`'s business.
+ledger is shown, is `bot.services.prediction.touchpoint_ledger`'s business.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ What is expected of a cell is the shop's hazard by the age of its orders, times 
 expected drawn towards 1 (Gamma-Poisson), times how the rest of the shop fares in the same window. What is observed is
 then negative binomial, with the dispersions of that prior and of past windows (Poisson where neither shows).
 Every cell and kind of trouble is tested over 7 and 28 days, and the false discovery rate held over all of them. What
-is remembered from day to day is `bot.decide.patterns`' business, how it is said `bot.services.patterns`'.
+is remembered from day to day is `bot.decide.patterns`' business, how it is said `bot.services.prediction.patterns`'.
 """
 
 from __future__ import annotations

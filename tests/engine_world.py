@@ -23,12 +23,12 @@ from bot.clock import ManualClock
 from bot.config import Settings
 from bot.decide.lifecycle import OutreachState
 from bot.errors import AftercareError, PermanentChannelError, TransientChannelError, UncertainChannelError
-from bot.services.delivery import Deliverer
-from bot.services.planning import Planner
-from bot.services.playbooks import load_playbooks
-from bot.services.review import ReviewDesk
-from bot.services.stopping import Stopping
-from bot.services.upkeep import Upkeep
+from bot.services.delivery.deliverer import Deliverer
+from bot.services.delivery.stopping import Stopping
+from bot.services.planning.planner import Planner
+from bot.services.planning.playbooks import load_playbooks
+from bot.services.review.desk import ReviewDesk
+from bot.services.review.upkeep import Upkeep
 from bot.store import migrations
 from bot.store.backup import release
 from bot.store.consent import record_consent, suppress

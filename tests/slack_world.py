@@ -16,8 +16,8 @@ from bot.channels.slack.api import SlackApi
 from bot.channels.slack.channel import SlackChannel
 from bot.channels.slack.connection import SlackConnection
 from bot.clock import ManualClock
-from bot.services.conversation import ConversationDecision, Inbound, Received
-from bot.services.review import ReviewDesk
+from bot.services.conversation.conversations import ConversationDecision, Inbound, Received
+from bot.services.review.desk import ReviewDesk
 from bot.settings import Secrets, Settings, Shop, Slack
 from bot.store.database import Database
 from bot.store.outreach import Outreach, outreach
@@ -70,7 +70,7 @@ def slack_settings(slack: LocalSlack, **changed: Any) -> Settings:
 
 
 class ScriptedConversations:
-    """A dialogue after the contract of `bot.services.conversation`: "human" hands over, anything else is answered.
+    """A dialogue after the contract of `bot.services.conversation.conversations`: "human" hands over, anything else is answered.
 
     It keeps its rows in the real tables, so that what Slack shows of them is really read.
     """

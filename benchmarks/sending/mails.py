@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from bot.channels.base import Message
 from bot.channels.email.message import compose, wire
-from bot.services.departure import Departure
+from bot.services.delivery.departure import Departure
 from bot.wiring import App
 from messages.catalogue import Catalogue
 

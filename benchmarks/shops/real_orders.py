@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bot.clock import SystemClock
 from bot.config import Settings
-from bot.services.importing import Importer
+from bot.services.importing.importer import Importer
 from bot.store import history, migrations
 from bot.store.database import open_database
 from predictors.snapshot import Snapshot

@@ -23,9 +23,9 @@ from benchmarks.shops.generated import DAYS, END, START
 from bot.cli import configure_logging
 from bot.clock import ManualClock
 from bot.config import Settings
-from bot.services.predicting import open_champion, read_snapshot
-from bot.services.retraining import Trainer
-from bot.services.scoring import Scorer
+from bot.services.prediction.champions import open_champion, read_snapshot
+from bot.services.prediction.retraining import Trainer
+from bot.services.prediction.scoring import Scorer
 from bot.store.database import Database, open_database
 from predictors.features import IDENTITY, issue_features
 from predictors.moments import Moment, order_moments

@@ -17,8 +17,8 @@ from bot.channels.email.reading import read_mail
 from bot.commands.base import application, config_option, json_option, print_json, print_table
 from bot.config import load_settings
 from bot.errors import InputError, UsageError
-from bot.services.departure import Departure
-from bot.services.inbound_mail import InboundMail
+from bot.services.delivery.departure import Departure
+from bot.services.mail.inbound import InboundMail
 
 SUBJECT = "A test of your check-ins"
 TEXT = (

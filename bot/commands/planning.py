@@ -11,8 +11,8 @@ import click
 from bot.commands.base import application, config_option, json_option, print_json, print_table
 from bot.decide.playbook import Playbook
 from bot.errors import InputError, NotFound
-from bot.services.planning import PlanLine
-from bot.services.playbooks import PlaybookFile, load_playbooks, read_file
+from bot.services.planning.planner import PlanLine
+from bot.services.planning.playbooks import PlaybookFile, load_playbooks, read_file
 
 __all__ = ["plan_command", "playbook_command"]
 

@@ -16,8 +16,8 @@ from bot.commands.base import (
     print_table,
 )
 from bot.errors import GateRefused, UsageError
-from bot.services.evaluation_words import METRIC_NAMES, NAMES
-from bot.services.retraining import refused
+from bot.services.prediction.evaluation_words import METRIC_NAMES, NAMES
+from bot.services.prediction.retraining import refused
 from predictors.backtest import Refit
 
 KIND = click.Choice(["issue", "churn", "uplift"])

@@ -12,7 +12,7 @@ import click
 from bot.commands.base import application, config_option, instant_argument, json_option, print_json, print_table
 from bot.decide.lifecycle import OPEN, OutreachState
 from bot.errors import UsageError
-from bot.services.review import ReviewDesk
+from bot.services.review.desk import ReviewDesk
 from bot.store.outreach import Outreach
 
 __all__ = ["outreach_command"]

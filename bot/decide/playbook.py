@@ -2,7 +2,7 @@
 
 A playbook says whom (audience), when (trigger), what (steps), until (exit), to which goal and who answers for
 it. Here are its words and its judgement of one candidate; reading the YAML is `bot.decide.playbook_reading`
-(the mapping) and `bot.services.playbooks` (the files). Whether a contact is allowed is `bot.decide.policy`.
+(the mapping) and `bot.services.planning.playbooks` (the files). Whether a contact is allowed is `bot.decide.policy`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """From a plain mapping to a checked Playbook; every mistake is named with its line, all at once.
 
-The mapping comes from YAML that `bot.services.playbooks` parsed; which templates and touchpoints there are is
+The mapping comes from YAML that `bot.services.planning.playbooks` parsed; which templates and touchpoints there are is
 handed in, so that nothing here reaches outside.
 """
 

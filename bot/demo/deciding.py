@@ -15,9 +15,9 @@ from bot.demo.mailbox import Mailbox
 from bot.demo.narration import Narrator
 from bot.demo.surface import Surface
 from bot.demo.terminal import shortened
-from bot.services.cards import CardView
-from bot.services.delivery import Deliverer, DeliveryReport
-from bot.services.review import ReviewDesk
+from bot.services.delivery.deliverer import Deliverer, DeliveryReport
+from bot.services.review.cards import CardView
+from bot.services.review.desk import ReviewDesk
 from bot.store.database import Database
 from bot.store.outreach import Outreach, list_outreach
 

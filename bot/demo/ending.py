@@ -14,8 +14,8 @@ from bot.demo.beginning import import_folder, train_again
 from bot.demo.stage import Stage
 from bot.demo.timeline import Contacts
 from bot.services.insight import Insight, Lift
-from bot.services.labelling import Labeller
-from bot.services.plan_lines import PlanLine
+from bot.services.planning.plan_lines import PlanLine
+from bot.services.prediction.labelling import Labeller
 from bot.store.enums import PlanDecision
 from bot.store.outreach import list_outreach
 

@@ -14,8 +14,8 @@ from bot.demo.local_slack import AGENTS, TEAM, LocalSlack, as_read, shown_text, 
 from bot.demo.narration import Narrator
 from bot.demo.terminal import draw_card
 from bot.errors import ChannelError
-from bot.services.cards import CardView
-from bot.services.review import ReviewDesk
+from bot.services.review.cards import CardView
+from bot.services.review.desk import ReviewDesk
 from bot.store.database import Database
 from bot.store.outreach import Outreach
 from bot.store.slack import CARD, post_of

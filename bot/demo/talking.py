@@ -15,9 +15,9 @@ from bot.demo.local_slack import AGENTS, LocalSlack, find_element, shown_text, u
 from bot.demo.mailbox import Mailbox
 from bot.demo.narration import Narrator
 from bot.errors import ChannelError
-from bot.services.cards import CardView
-from bot.services.conversation import Conversations, Inbound, Received
-from bot.services.delivery import Deliverer
+from bot.services.conversation.conversations import Conversations, Inbound, Received
+from bot.services.delivery.deliverer import Deliverer
+from bot.services.review.cards import CardView
 from bot.store.database import Database
 from bot.store.shop import customer
 from bot.store.slack import handoff_facts

@@ -1,6 +1,6 @@
 """Draws in the terminal what an agent would see in Slack: the card of a check-in, a mail, a hand-over.
 
-Drawing only; what a card says is decided by `bot.services.cards`.
+Drawing only; what a card says is decided by `bot.services.review.cards`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.text import Text
 
-from bot.services.cards import CardView
+from bot.services.review.cards import CardView
 
 WIDTH = 96
 _COLOURS = {"high": "red", "medium": "yellow", "low": "green"}

@@ -15,7 +15,7 @@ from bot.demo.stage import Stage
 from bot.demo.surface import SlackSurface, Surface, TerminalSurface
 from bot.demo.talking import Dialogue, MailDialogue, SlackDialogue, talk
 from bot.errors import NotFound
-from bot.services.cards import CardView
+from bot.services.review.cards import CardView
 from bot.store.shop import customer
 
 __all__ = ["run_tour"]

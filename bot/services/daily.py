@@ -16,7 +16,7 @@ import structlog
 from bot.clock import Clock, local_date
 from bot.config import Settings
 from bot.decide.daily import date_due
-from bot.services.ownership import certainly_dead, this_process
+from bot.services.delivery.ownership import certainly_dead, this_process
 from bot.store.database import Database
 from bot.store.enums import RunState
 from bot.store.runs import Run, finish_run, run_of, start_run, take_over_run

@@ -14,7 +14,7 @@ from bot.clock import Clock
 from bot.config import Settings
 from bot.decide.assignment import HOLDOUT
 from bot.decide.effect import FEWEST, Effect, Observation, Rate, Reading, measure
-from bot.services.labelling import CHURN, ISSUE
+from bot.services.prediction.labelling import CHURN, ISSUE
 from bot.store import insight as counts
 from bot.store.database import Database
 from bot.store.enums import DecisionKind

@@ -1,7 +1,7 @@
 """The utterances as the queue of answers that must leave, and where in a conversation each belongs.
 
 An outgoing utterance without evidence and without a delivery that settled it is pending. What is said, and
-whether the bot may speak, is decided in `bot.services.conversation` before the row exists.
+whether the bot may speak, is decided in `bot.services.conversation.conversations` before the row exists.
 """
 
 from __future__ import annotations

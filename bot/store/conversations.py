@@ -1,7 +1,7 @@
 """Conversations, what was said in them, and hand-overs to humans.
 
 A customer's words are recorded before anything is decided about them; the decision is written once, by
-compare-and-set. What to decide is `bot.services.conversation`'s business, sending `bot.store.answers`'.
+compare-and-set. What to decide is `bot.services.conversation.conversations`'s business, sending `bot.store.answers`'.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Our own mails, as those that come in speak of them: which one is meant, to whom it went, what became of it.
 
 A subject such as `outreach.12` or `utterance.7` names one of our mails; it stands in reply tokens and Message-IDs.
-Whether a subject is to be believed is decided in `bot.services.matching`; what comes in is kept in `bot.store.mails`.
+Whether a subject is to be believed is decided in `bot.services.mail.matching`; what comes in is kept in `bot.store.mails`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Mails as they came in: recorded once, taken for work, finished once; and how far a mailbox was read.
 
-What a mail does is `bot.services.mailroom`'s business, to which of our own mails it belongs `bot.store.letters`'.
+What a mail does is `bot.services.mail.mailroom`'s business, to which of our own mails it belongs `bot.store.letters`'.
 """
 
 from __future__ import annotations
@@ -197,7 +197,7 @@ def finish(
     Parameters
     ----------
     effect : str
-        A closed word of `bot.services.mail_effects`.
+        A closed word of `bot.services.mail.effects`.
     about : str, optional
         Our own mail that it is about, such as `outreach.12`.
     address_hash : str, optional

@@ -1,6 +1,6 @@
 """Outcomes: what was observed at the horizon, with the arm under which it was observed.
 
-An outcome is written once and never changed. What counts as one is `bot.services.labelling`'s business.
+An outcome is written once and never changed. What counts as one is `bot.services.prediction.labelling`'s business.
 """
 
 from __future__ import annotations

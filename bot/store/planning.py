@@ -47,7 +47,7 @@ article_versions = metadata.tables["article_versions"]
 class Forecast:
     """One prediction that a plan may act on; `prediction_id` is None where it was not stored (a dry run).
 
-    `gain` is what a check-in is expected to gain, once a model of it was promoted (`bot.services.gains`).
+    `gain` is what a check-in is expected to gain, once a model of it was promoted (`bot.services.planning.gains`).
     """
 
     prediction_id: int | None

@@ -1,6 +1,6 @@
 """Which check-ins need attention because time passed or something happened meanwhile.
 
-Only reading; what becomes of them is `bot.services.upkeep`'s business.
+Only reading; what becomes of them is `bot.services.review.upkeep`'s business.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The HTTP surface: health for machines, the opt-out page for customers, doors for providers.
 
 Endpoints are plain functions; the framework runs them in its thread pool. Serving is `bot.web.server`'s
-business, what an opt-out does `bot.services.opting_out`'s.
+business, what an opt-out does `bot.services.mail.opting_out`'s.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse, JSONResponse
 
-from bot.services.opting_out import OptOutDesk
+from bot.services.mail.opting_out import OptOutDesk
 from bot.tokens import InvalidToken
 from bot.web.callbacks import Callback, add_callback
 from bot.web.mail_hook import MailHook, add_mail_hook

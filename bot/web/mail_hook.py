@@ -2,7 +2,7 @@
 
 The body is the mail as it came (`message/rfc822`). The signature is over the version, the time and the body:
 `X-Aftercare-Signature: v1=HMAC-SHA256(secret, "v1:{timestamp}:" + body)`, in hexadecimal. What a mail does is
-`bot.services.mailroom`'s business.
+`bot.services.mail.mailroom`'s business.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from bot.channels.base import Message
 from bot.channels.email import compose
 from bot.clock import ManualClock
 from bot.config import load_settings
-from bot.services.departure import Departure
+from bot.services.delivery.departure import Departure
 from bot.wiring import App
 from docs.pictures.browser import page
 

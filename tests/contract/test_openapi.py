@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from bot.channels.slack.http import PATH as SLACK_PATH
 from bot.clock import ManualClock
-from bot.services.opting_out import OptOutDesk
+from bot.services.mail.opting_out import OptOutDesk
 from bot.store.database import Database, open_database
 from bot.store.migrations import upgrade
 from bot.store.tables import metadata

@@ -23,7 +23,7 @@ from sqlalchemy.engine import make_url
 
 from bot.clock import ManualClock
 from bot.decide.lifecycle import OutreachState
-from bot.services.review import ReviewDesk
+from bot.services.review.desk import ReviewDesk
 from bot.settings import Settings
 from bot.store.database import Database, open_database
 from bot.store.outreach import Outreach, outreach

@@ -25,7 +25,7 @@ import yaml
 from bot.clock import ManualClock
 from bot.config import Settings
 from bot.decide.lifecycle import OutreachState
-from bot.services.review import ReviewDesk
+from bot.services.review.desk import ReviewDesk
 from bot.store import migrations
 from bot.store.consent import is_suppressed
 from bot.store.database import open_database

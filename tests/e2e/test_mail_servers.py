@@ -23,8 +23,8 @@ from bot.channels.email.message import POLICY
 from bot.channels.email.reading import read_mail
 from bot.clock import ManualClock
 from bot.decide.lifecycle import OutreachState
-from bot.services.delivery import Deliverer
-from bot.services.inbound_mail import MailKind
+from bot.services.delivery.deliverer import Deliverer
+from bot.services.mail.inbound import MailKind
 from bot.store.consent import is_suppressed
 from bot.store.database import Database
 from bot.tokens import Purpose

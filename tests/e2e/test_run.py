@@ -20,7 +20,7 @@ from bot.cli import run as command
 from bot.clock import ManualClock
 from bot.config import Settings
 from bot.decide.lifecycle import OutreachState
-from bot.services.review import ReviewDesk
+from bot.services.review.desk import ReviewDesk
 from bot.store import migrations
 from bot.store.database import Database, open_database
 from bot.store.outreach import Outreach, outreach

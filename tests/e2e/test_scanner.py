@@ -18,7 +18,7 @@ import yaml
 
 from bot.clock import ManualClock
 from bot.decide.lifecycle import OutreachState
-from bot.services.review import ReviewDesk
+from bot.services.review.desk import ReviewDesk
 from bot.settings import Settings
 from bot.store import migrations
 from bot.store.consent import consent_of

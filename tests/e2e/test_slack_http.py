@@ -19,7 +19,7 @@ from bot.channels.slack import connection as connecting
 from bot.channels.slack.http import PATH, answer
 from bot.clock import ManualClock
 from bot.decide.lifecycle import OutreachState
-from bot.services.opting_out import OptOutDesk
+from bot.services.mail.opting_out import OptOutDesk
 from bot.store.database import Database
 from bot.store.decisions import decisions_of
 from bot.store.tables import metadata

@@ -9,8 +9,8 @@ from bot.channels.base import Message
 from bot.clock import ManualClock
 from bot.config import Settings
 from bot.decide.lifecycle import OutreachState
-from bot.services.delivery import Deliverer
-from bot.services.review import ReviewDesk
+from bot.services.delivery.deliverer import Deliverer
+from bot.services.review.desk import ReviewDesk
 from bot.store.database import Database
 from bot.store.decisions import deliveries_of
 from bot.store.outreach import Outreach, outreach

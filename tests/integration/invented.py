@@ -8,11 +8,11 @@ from pathlib import Path
 
 from bot.clock import ManualClock
 from bot.config import Settings
-from bot.services.evaluating import Evaluator
-from bot.services.importing import Importer
-from bot.services.promoting import Promoter
-from bot.services.retraining import Trainer
-from bot.services.scoring import Scorer
+from bot.services.importing.importer import Importer
+from bot.services.prediction.evaluating import Evaluator
+from bot.services.prediction.promoting import Promoter
+from bot.services.prediction.retraining import Trainer
+from bot.services.prediction.scoring import Scorer
 from bot.store.database import Database
 from tests.unit.shops import START, Rows, invented_shop
 

@@ -16,9 +16,9 @@ import sqlalchemy as sa
 from bot.channels.email import Identity, OutboxEmailChannel
 from bot.channels.email.message import message_id
 from bot.channels.email.reading import read_mail
-from bot.services.conversation import Conversations
-from bot.services.knowledge import KnowledgeDesk
-from bot.services.mailroom import MailReport, Mailroom
+from bot.services.conversation.conversations import Conversations
+from bot.services.knowledge.desk import KnowledgeDesk
+from bot.services.mail.mailroom import MailReport, Mailroom
 from bot.store.database import Database
 from bot.store.mails import Fetched, Position
 from bot.store.tables import metadata

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from bot.clock import ManualClock
 from bot.config import Settings
-from bot.services.conversation import Conversations, Inbound, Received
+from bot.services.conversation.conversations import Conversations, Inbound, Received
 from bot.store.database import Database
 from bot.store.tables import metadata
 from messages.answers import known_intents

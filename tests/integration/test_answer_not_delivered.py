@@ -8,7 +8,7 @@ import pytest
 
 from bot.channels.base import Knowledge
 from bot.errors import PermanentChannelError, TransientChannelError, UncertainChannelError
-from bot.services.delivery import SETTLES_AFTER
+from bot.services.delivery.deliverer import SETTLES_AFTER
 from bot.store import conversations as store
 from bot.store.conversations import Handoff
 from bot.store.database import Database

@@ -16,8 +16,8 @@ import sqlalchemy as sa
 
 from bot.clock import ManualClock
 from bot.services.daily import DailyRound, Step
-from bot.services.planning import Planner
-from bot.services.playbooks import load_playbooks
+from bot.services.planning.planner import Planner
+from bot.services.planning.playbooks import load_playbooks
 from bot.settings import Settings
 from bot.store.database import Database
 from bot.store.planning import Forecast

@@ -12,9 +12,9 @@ import pytest
 from bot.clock import ManualClock
 from bot.decide.lifecycle import OutreachState
 from bot.errors import InputError
-from bot.services.conversation import ConversationDecision, Conversations
-from bot.services.curation import Curation
-from bot.services.knowledge import KnowledgeDesk
+from bot.services.conversation.conversations import ConversationDecision, Conversations
+from bot.services.knowledge.curation import Curation
+from bot.services.knowledge.desk import KnowledgeDesk
 from bot.store import audit
 from bot.store.consent import consent_of, is_suppressed
 from bot.store.database import Database
@@ -333,7 +333,7 @@ def test_a_failure_while_the_decision_is_written_leaves_nothing_half_done(
         raise RuntimeError("disk full")
 
     with monkeypatch.context() as broken:
-        broken.setattr("bot.services.dialogue.store.add_outbound", breaks)
+        broken.setattr("bot.services.conversation.dialogue.store.add_outbound", breaks)
         with pytest.raises(RuntimeError):
             talk.conversations.receive(inbound)
     assert talk.rows("consents") == []

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from bot.clock import ManualClock
-from bot.services.conversation import ConversationDecision, Conversations
-from bot.services.knowledge import KnowledgeDesk
+from bot.services.conversation.conversations import ConversationDecision, Conversations
+from bot.services.knowledge.desk import KnowledgeDesk
 from bot.store.database import Database
 from tests.integration.shop_rows import add_customer
 from tests.integration.talk import CLASSIFIER, ENCODER, SETTINGS, Talk

@@ -10,7 +10,7 @@ import pytest
 from bot.clock import ManualClock
 from bot.config import Settings
 from bot.services.daily import GIVE_UP, JOB, TRY_AGAIN, DailyRound, Step
-from bot.services.ownership import this_process
+from bot.services.delivery.ownership import this_process
 from bot.store.database import Database
 from bot.store.enums import RunState
 from bot.store.runs import run_of

@@ -15,8 +15,8 @@ from bot.channels.email import Server, SmtpEmailChannel
 from bot.cli import run
 from bot.decide.lifecycle import OutreachState
 from bot.errors import AlreadyDecided
-from bot.services.delivery import Deliverer
-from bot.services.review import ReviewDesk
+from bot.services.delivery.deliverer import Deliverer
+from bot.services.review.desk import ReviewDesk
 from bot.store.database import Database
 from tests.contract.test_channels import identity
 from tests.integration.delivery_world import Shop

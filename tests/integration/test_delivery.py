@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from bot.channels.base import DeadAddressError, Message
 from bot.errors import PermanentChannelError, TransientChannelError
-from bot.services.review import ReviewDesk
+from bot.services.review.desk import ReviewDesk
 from bot.store.consent import is_suppressed
 from bot.store.database import Database
 from bot.store.tables import touchpoints

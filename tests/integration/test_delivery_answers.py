@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from bot.errors import TransientChannelError, UncertainChannelError
-from bot.services.delivery import SETTLES_AFTER
+from bot.services.delivery.deliverer import SETTLES_AFTER
 from bot.store.database import Database
 from bot.store.tables import utterances
 from tests.integration.delivery_world import Shop, fails, talk

@@ -13,8 +13,9 @@ import sqlalchemy as sa
 
 from bot.channels.base import Evidence, Message
 from bot.errors import TransientChannelError
-from bot.services import answering, delivery
-from bot.services.handover import LONGEST_PAUSE_SECONDS, hand_over
+from bot.services.delivery import answering
+from bot.services.delivery import deliverer as delivery
+from bot.services.delivery.handover import LONGEST_PAUSE_SECONDS, hand_over
 from bot.services.privacy import Privacy
 from bot.settings import Delivery
 from bot.store import answers

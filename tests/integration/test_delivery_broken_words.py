@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bot.services.departure import Departure
+from bot.services.delivery.departure import Departure
 from bot.store.answers import PendingAnswer
 from bot.store.claiming import Claimed
 from bot.store.database import Database

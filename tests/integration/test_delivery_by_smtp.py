@@ -14,7 +14,7 @@ from bot.channels.email import Server, SmtpEmailChannel, switchboard
 from bot.channels.email.server import shut
 from bot.channels.email.switchboard import Switchboard
 from bot.decide.lifecycle import OutreachState
-from bot.services.delivery import Deliverer
+from bot.services.delivery.deliverer import Deliverer
 from bot.store.database import Database
 from bot.store.shop import customer
 from tests.contract.test_channels import identity

@@ -13,9 +13,9 @@ import sqlalchemy as sa
 
 from bot.channels.base import Message
 from bot.errors import AlreadyDecided, UncertainChannelError
-from bot.services.delivery import SETTLES_AFTER
-from bot.services.ownership import this_process
-from bot.services.review import ReviewDesk
+from bot.services.delivery.deliverer import SETTLES_AFTER
+from bot.services.delivery.ownership import this_process
+from bot.services.review.desk import ReviewDesk
 from bot.store.database import Connection, Database
 from bot.store.tables import metadata
 from tests.integration.delivery_world import S, Shop, fails, talk

@@ -13,8 +13,8 @@ import sqlalchemy as sa
 
 from bot.channels.base import Evidence, Message
 from bot.errors import TransientChannelError
-from bot.services.delivery import Deliverer
-from bot.services.departure import Departure
+from bot.services.delivery.deliverer import Deliverer
+from bot.services.delivery.departure import Departure
 from bot.store import answers, claiming
 from bot.store.database import Database, open_database
 from bot.store.tables import metadata

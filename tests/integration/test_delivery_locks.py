@@ -13,9 +13,9 @@ import sqlalchemy as sa
 
 from bot.channels.base import DeadAddressError, Message
 from bot.errors import PermanentChannelError, TransientChannelError, UncertainChannelError
-from bot.services.delivery import SETTLES_AFTER
-from bot.services.opting_out import OptOutDesk
-from bot.services.stopping import Stopping
+from bot.services.delivery.deliverer import SETTLES_AFTER
+from bot.services.delivery.stopping import Stopping
+from bot.services.mail.opting_out import OptOutDesk
 from bot.store.backup import release
 from bot.store.controls import RESTORED, set_control
 from bot.store.database import Connection, Database, open_database

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
-from bot.services.stopping import Stopping
+from bot.services.delivery.stopping import Stopping
 from bot.store.backup import release
 from bot.store.claiming import claim
 from bot.store.consent import record_consent, suppress

@@ -15,7 +15,7 @@ from bot.channels.base import Message
 from bot.clock import ManualClock
 from bot.config import Settings
 from bot.errors import TransientChannelError
-from bot.services.delivery import Deliverer
+from bot.services.delivery.deliverer import Deliverer
 from bot.store import buckets
 from bot.store.claiming import claim
 from bot.store.consent import record_consent

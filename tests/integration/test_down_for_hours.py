@@ -10,8 +10,8 @@ import pytest
 
 from bot.clock import ManualClock
 from bot.decide.lifecycle import OutreachState
-from bot.services.planning import Planner
-from bot.services.review import ReviewDesk
+from bot.services.planning.planner import Planner
+from bot.services.review.desk import ReviewDesk
 from bot.settings import Settings
 from bot.store.database import Database
 from bot.store.outreach import Outreach, outreach

@@ -7,7 +7,7 @@ from datetime import timedelta
 import sqlalchemy as sa
 
 from bot.clock import ManualClock
-from bot.services.experience import drawn_contacts
+from bot.services.prediction.experience import drawn_contacts
 from bot.store.database import Database
 from bot.store.tables import metadata
 from tests.integration.test_planning import NOW, late_order, planner, settings_with

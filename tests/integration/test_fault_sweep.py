@@ -25,7 +25,7 @@ from structlog.testing import capture_logs
 from bot.channels.email import Server, SmtpEmailChannel, dialogue
 from bot.decide.lifecycle import OutreachState
 from bot.errors import AlreadyDecided, StoreError
-from bot.services.review import ReviewDesk
+from bot.services.review.desk import ReviewDesk
 from bot.store.consent import record_consent
 from bot.store.database import Database
 from bot.store.tables import metadata

@@ -26,7 +26,7 @@ from bot.channels.email.mailbox import Mailbox
 from bot.channels.slack.api import SlackApi
 from bot.channels.slack.channel import SlackChannel
 from bot.decide.lifecycle import OutreachState
-from bot.services.delivery import Deliverer
+from bot.services.delivery.deliverer import Deliverer
 from bot.store.database import Database
 from bot.store.tables import metadata
 from tests.faulty import sweep

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from bot.clock import ManualClock
 from bot.config import Settings
 from bot.errors import ConfigurationError, InputError, UsageError
-from bot.services.importing import FileReport, Importer
+from bot.services.importing.importer import FileReport, Importer
 from bot.store import shop
 from bot.store.consent import consent_of
 from bot.store.database import Database

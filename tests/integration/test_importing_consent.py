@@ -6,7 +6,7 @@ import pytest
 
 from bot.clock import ManualClock
 from bot.config import Settings
-from bot.services.importing import Importer
+from bot.services.importing.importer import Importer
 from bot.store.consent import consent_of
 from bot.store.database import Database
 from bot.store.enums import Entity

@@ -13,7 +13,7 @@ from hypothesis.strategies import DataObject
 
 from bot.clock import ManualClock
 from bot.config import Settings
-from bot.services.importing import Importer
+from bot.services.importing.importer import Importer
 from bot.store.database import Database, open_database
 from bot.store.enums import Entity
 from bot.store.tables import metadata

@@ -14,7 +14,7 @@ from bot.clock import ManualClock
 from bot.config import Settings
 from bot.decide.lifecycle import OutreachState
 from bot.errors import StoreError
-from bot.services.review import ReviewDesk
+from bot.services.review.desk import ReviewDesk
 from bot.store.controls import STOPPED, set_control
 from bot.store.conversations import add_outbound
 from bot.store.database import Database, open_database

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bot.services.stopping import Stopping
+from bot.services.delivery.stopping import Stopping
 from bot.store.database import Database
 from bot.tasks import cron_every
 from bot.worker import BATCHES, Delivery

@@ -13,8 +13,8 @@ from bot.cli import run
 from bot.clock import ManualClock
 from bot.config import Settings
 from bot.errors import InputError, NotFound
-from bot.services.curation import Curation
-from bot.services.knowledge import KnowledgeDesk
+from bot.services.knowledge.curation import Curation
+from bot.services.knowledge.desk import KnowledgeDesk
 from bot.store.database import Database
 from bot.store.tables import metadata
 from messages.answers import known_intents

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from bot.clock import ManualClock
-from bot.services.opting_out import OptOutDesk
+from bot.services.mail.opting_out import OptOutDesk
 from bot.store.database import Database
 from bot.web.app import build_app
 from bot.web.mail_hook import MailHook

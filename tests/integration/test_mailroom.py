@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from bot.channels.base import Message
 from bot.decide.lifecycle import OutreachState
 from bot.errors import UncertainChannelError
-from bot.services.mailroom import MailReport, Mailroom
+from bot.services.mail.mailroom import MailReport, Mailroom
 from bot.services.privacy import Privacy
-from bot.services.review import ReviewDesk
+from bot.services.review.desk import ReviewDesk
 from bot.store import audit
 from bot.store.database import Database
 from bot.store.mails import quarantined

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bot.services.mailroom import mail_key
+from bot.services.mail.mailroom import mail_key
 from bot.store.database import Database
 from tests.integration.mail_world import MailWorld
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bot.decide.lifecycle import OutreachState
-from bot.services.mail_replies import AUTOMATIC_A_DAY
+from bot.services.mail.replies import AUTOMATIC_A_DAY
 from bot.store.consent import is_suppressed
 from bot.store.database import Database
 from tests.integration.mail_world import CARE, MailWorld

@@ -11,7 +11,7 @@ import pytest
 from bot.channels.base import Message
 from bot.decide.lifecycle import OutreachState
 from bot.errors import UncertainChannelError
-from bot.services.review import ReviewDesk
+from bot.services.review.desk import ReviewDesk
 from bot.store import audit
 from bot.store.consent import consent_of, is_suppressed
 from bot.store.database import Database

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bot.channels.email.message import Identity, message_id
-from bot.services.inbound_mail import InboundMail, MailKind
-from bot.services.matching import Matcher, Proof
+from bot.services.mail.inbound import InboundMail, MailKind
+from bot.services.mail.matching import Matcher, Proof
 from bot.store.database import Connection, Database
 from bot.tokens import Purpose, Signer
 from tests.integration.delivery_world import Shop

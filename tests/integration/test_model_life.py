@@ -14,10 +14,10 @@ import pytest
 import sqlalchemy as sa
 
 from bot.errors import ModelError, Refused
-from bot.services import retraining
-from bot.services.drifting import DriftReport, DriftWatch
-from bot.services.model_files import ModelFiles
-from bot.services.retraining import Trainer
+from bot.services.prediction import retraining
+from bot.services.prediction.drifting import DriftReport, DriftWatch
+from bot.services.prediction.model_files import ModelFiles
+from bot.services.prediction.retraining import Trainer
 from bot.store import models, runs
 from bot.store.database import Database, open_database
 from bot.store.enums import ModelStatus, RunState

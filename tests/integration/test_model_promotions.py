@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from bot.clock import ManualClock
 from bot.config import Settings
 from bot.errors import AlreadyDecided, ModelError, NotFound, Refused
-from bot.services.promoting import Promoter
+from bot.services.prediction.promoting import Promoter
 from bot.store import audit, models, promotions
 from bot.store.database import Database
 from bot.store.enums import ModelStatus, PromotionWay

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from bot.clock import ManualClock
 from bot.config import Settings
-from bot.services.importing import Importer
-from bot.services.scoring import Scorer
+from bot.services.importing.importer import Importer
+from bot.services.prediction.scoring import Scorer
 from bot.store import models, promotions
 from bot.store.database import Database, open_database
 from bot.store.enums import ModelStatus, PromotionWay

@@ -12,8 +12,8 @@ from fastapi.testclient import TestClient
 from bot.clock import ManualClock
 from bot.config import Settings
 from bot.decide.lifecycle import OutreachState
-from bot.services.opting_out import OptOutDesk
-from bot.services.review import ReviewDesk
+from bot.services.mail.opting_out import OptOutDesk
+from bot.services.review.desk import ReviewDesk
 from bot.store import audit
 from bot.store.consent import consent_of, is_suppressed
 from bot.store.database import Database

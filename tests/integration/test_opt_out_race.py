@@ -6,7 +6,7 @@ import threading
 
 import sqlalchemy as sa
 
-from bot.services.opting_out import OptOutDesk
+from bot.services.mail.opting_out import OptOutDesk
 from bot.store.database import Database
 from bot.store.tables import metadata
 from bot.tokens import Purpose, Signer

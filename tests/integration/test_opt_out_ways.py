@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from bot.clock import ManualClock
-from bot.services.conversation import ConversationDecision, Conversations
-from bot.services.knowledge import KnowledgeDesk
+from bot.services.conversation.conversations import ConversationDecision, Conversations
+from bot.services.knowledge.desk import KnowledgeDesk
 from bot.store.consent import CHECK_INS, consent_of, is_suppressed, record_consent
 from bot.store.database import Database
 from bot.store.optout import end_contact

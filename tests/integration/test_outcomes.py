@@ -13,9 +13,9 @@ from bot.config import Settings
 from bot.decide.effect import Reading
 from bot.decide.lifecycle import OutreachState
 from bot.services.insight import Insight
-from bot.services.labelling import Labeller
-from bot.services.playbooks import load_playbooks
-from bot.services.review import ReviewDesk
+from bot.services.planning.playbooks import load_playbooks
+from bot.services.prediction.labelling import Labeller
+from bot.services.review.desk import ReviewDesk
 from bot.store.database import Database
 from bot.store.outreach import NewOutreach, Outreach, change_state, insert_outreach, outreach
 from bot.store.tables import metadata

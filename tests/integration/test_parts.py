@@ -13,11 +13,11 @@ import pytest
 import sqlalchemy as sa
 
 from bot.clock import local_date
-from bot.services.forecasting import SCORING
-from bot.services.large_shop import LargeShop, tasks_of
-from bot.services.parts import GIVE_UP, PART, WHOLE, Parts
-from bot.services.planning import Planner
-from bot.services.playbooks import load_playbooks
+from bot.services.planning.forecasting import SCORING
+from bot.services.planning.large_shop import LargeShop, tasks_of
+from bot.services.planning.parts import GIVE_UP, PART, WHOLE, Parts
+from bot.services.planning.planner import Planner
+from bot.services.planning.playbooks import load_playbooks
 from bot.store.database import Database
 from bot.store.enums import RunState
 from bot.store.parts import customer_ranges

@@ -17,9 +17,9 @@ from bot.cli import run
 from bot.clock import ManualClock
 from bot.config import Settings
 from bot.services.daily import DailyRound, Step
-from bot.services.importing import Importer
-from bot.services.patterns import PatternReport, Patterns
-from bot.services.predicting import NotEnoughHistory
+from bot.services.importing.importer import Importer
+from bot.services.prediction.champions import NotEnoughHistory
+from bot.services.prediction.patterns import PatternReport, Patterns
 from bot.store import patterns as store
 from bot.store.database import Database, open_database
 from bot.store.tables import metadata

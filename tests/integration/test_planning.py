@@ -13,10 +13,10 @@ from bot.clock import ManualClock
 from bot.config import Settings
 from bot.decide.lifecycle import OutreachState
 from bot.errors import ModelError, NotFound
-from bot.services import planning
-from bot.services.planning import PlanLine, Planner
-from bot.services.playbooks import load_playbooks
-from bot.services.review import ReviewDesk
+from bot.services.planning import planner as planning
+from bot.services.planning.planner import PlanLine, Planner
+from bot.services.planning.playbooks import load_playbooks
+from bot.services.review.desk import ReviewDesk
 from bot.store.consent import record_consent, suppress
 from bot.store.controls import set_control
 from bot.store.database import Database

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from bot.clock import ManualClock
 from bot.errors import ModelError
-from bot.services.cards import build_card
-from bot.services.planning import PlanLine
+from bot.services.planning.planner import PlanLine
+from bot.services.review.cards import build_card
 from bot.store.database import Database
 from bot.store.decisions import card_facts
 from bot.store.planning import Forecast

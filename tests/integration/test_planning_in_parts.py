@@ -19,12 +19,12 @@ from bot.config import Settings
 from bot.decide import policy
 from bot.decide.assignment import Assignment
 from bot.decide.playbook import Window
-from bot.services.audience import Considered
-from bot.services.large_shop import PLAN, LargeShop, tasks_of
-from bot.services.parts import Parts
-from bot.services.planning import PlanLine, Planner
-from bot.services.playbooks import load_playbooks
-from bot.services.ruling import Ruler
+from bot.services.planning.audience import Considered
+from bot.services.planning.large_shop import PLAN, LargeShop, tasks_of
+from bot.services.planning.parts import Parts
+from bot.services.planning.planner import PlanLine, Planner
+from bot.services.planning.playbooks import load_playbooks
+from bot.services.planning.ruling import Ruler
 from bot.store.consent import suppress
 from bot.store.database import Database
 from bot.store.parts import customer_ranges

@@ -14,7 +14,7 @@ from polars.testing import assert_frame_equal
 
 from bot.clock import ManualClock
 from bot.config import Settings
-from bot.services.importing import Importer
+from bot.services.importing.importer import Importer
 from bot.store import history
 from bot.store.database import Database, open_database
 from bot.store.predictions import PREDICTIONS_A_TIME, latest_predictions, save_predictions

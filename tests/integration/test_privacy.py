@@ -15,7 +15,7 @@ from bot.clock import ManualClock
 from bot.config import Settings
 from bot.decide.lifecycle import OutreachState
 from bot.errors import NotFound, Refused
-from bot.services.importing import Importer
+from bot.services.importing.importer import Importer
 from bot.services.privacy import Privacy
 from bot.store import audit, consent, events
 from bot.store import tables as t

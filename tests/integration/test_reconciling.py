@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from bot.channels.base import Evidence, Knowledge, Message
 from bot.errors import TransientChannelError, UncertainChannelError
-from bot.services.delivery import SETTLES_AFTER, Deliverer
-from bot.services.reconciling import ASK_AGAIN
+from bot.services.delivery.deliverer import SETTLES_AFTER, Deliverer
+from bot.services.delivery.reconciling import ASK_AGAIN
 from bot.store.bulk import insert_rows
 from bot.store.database import Database
 from bot.store.tables import metadata

@@ -14,7 +14,7 @@ from bot.clock import ManualClock
 from bot.config import Settings
 from bot.decide.lifecycle import OutreachState
 from bot.errors import AlreadyDecided, InputError, NotFound, Refused
-from bot.services.review import ClaimedByOther, DecidedByOther, ReviewDesk
+from bot.services.review.desk import ClaimedByOther, DecidedByOther, ReviewDesk
 from bot.store import audit
 from bot.store.database import Database
 from bot.store.decisions import decisions_of

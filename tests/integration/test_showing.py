@@ -12,8 +12,8 @@ import structlog
 from bot.channels.slack.connection import SlackConnection
 from bot.clock import ManualClock
 from bot.running import _warm
-from bot.services.knowledge import KnowledgeDesk
-from bot.services.review import ReviewDesk
+from bot.services.knowledge.desk import KnowledgeDesk
+from bot.services.review.desk import ReviewDesk
 from bot.settings import Database as DatabaseSettings
 from bot.settings import Review, Settings
 from bot.wiring import App

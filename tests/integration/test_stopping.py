@@ -11,7 +11,7 @@ import pytest
 from bot.cli import run
 from bot.clock import ManualClock, parse_instant
 from bot.config import Settings
-from bot.services.review import ReviewDesk
+from bot.services.review.desk import ReviewDesk
 from bot.store.database import open_database
 from tests.integration.shop_rows import propose
 

@@ -13,9 +13,9 @@ import pytest
 from bot.cli import run
 from bot.clock import ManualClock
 from bot.config import Settings
-from bot.services.importing import Importer
+from bot.services.importing.importer import Importer
+from bot.services.prediction.touchpoint_ledger import JOB, LEARN_EVERY, TouchpointLedger
 from bot.services.privacy import Privacy
-from bot.services.touchpoint_ledger import JOB, LEARN_EVERY, TouchpointLedger
 from bot.store.database import Database, open_database
 from bot.store.enums import RunState
 from bot.store.runs import latest_runs
@@ -115,7 +115,7 @@ def test_a_learning_that_failed_is_tried_again_on_the_next_date(
         raise RuntimeError("the disk is full")
 
     with monkeypatch.context() as broken:
-        broken.setattr("bot.services.touchpoint_ledger.train_experience", breaks)
+        broken.setattr("bot.services.prediction.touchpoint_ledger.train_experience", breaks)
         with pytest.raises(RuntimeError):
             ledgers.learn_if_due()
     assert ledgers.learn_if_due() == 0  # not again on the same date

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from bot.clock import ManualClock
 from bot.decide.lifecycle import OutreachState
 from bot.errors import AlreadyDecided
-from bot.services.planning import Planner
+from bot.services.planning.planner import Planner
 from bot.settings import Settings
 from bot.store.database import Database
 from bot.store.outreach import list_outreach

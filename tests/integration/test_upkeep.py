@@ -9,9 +9,9 @@ import pytest
 from bot.clock import ManualClock
 from bot.config import Settings
 from bot.decide.lifecycle import OutreachState
-from bot.services.playbooks import load_playbooks
-from bot.services.review import ReviewDesk
-from bot.services.upkeep import Upkeep, UpkeepReport
+from bot.services.planning.playbooks import load_playbooks
+from bot.services.review.desk import ReviewDesk
+from bot.services.review.upkeep import Upkeep, UpkeepReport
 from bot.store import audit
 from bot.store.database import Database
 from bot.store.outreach import change_state, outreach
@@ -137,7 +137,7 @@ def test_a_sent_one_is_closed_once_its_outcome_is_known(
 def test_what_does_not_end_a_check_in_never_hides_what_ends_another(
     database: Database, clock: ManualClock, upkeep: Upkeep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.services.upkeep.AT_ONCE", 2)
+    monkeypatch.setattr("bot.services.review.upkeep.AT_ONCE", 2)
     staying = [propose(database, clock.now(), f"c{n}") for n in range(3)]
     leaving = propose(database, clock.now(), "late")
     clock.advance(HOUR)

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from bot.cli import run
 from bot.errors import NotFound, Refused, UsageError
-from bot.services.experience import observed_outcomes
+from bot.services.prediction.experience import observed_outcomes
 from bot.store.database import Database
 from bot.store.experiments import first_outcomes
 from bot.store.models import list_models

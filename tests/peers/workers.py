@@ -13,7 +13,7 @@ import yaml
 from bot.clock import ManualClock
 from bot.config import Settings
 from bot.decide.lifecycle import OutreachState
-from bot.services.review import ReviewDesk
+from bot.services.review.desk import ReviewDesk
 from bot.store.bulk import insert_rows
 from bot.store.database import Database, open_database
 from bot.store.jobs import attach_jobs

@@ -12,7 +12,7 @@ from bot.channels.base import Message
 from bot.channels.email import compose
 from bot.channels.email.message import Identity
 from bot.channels.email.reading import UnreadableMail, read_mail
-from bot.services.inbound_mail import InboundMail, MailKind
+from bot.services.mail.inbound import InboundMail, MailKind
 from bot.tokens import Purpose, Signer
 from messages.opting_out_words import asks_to_end_contact
 

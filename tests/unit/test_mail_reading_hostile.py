@@ -13,7 +13,7 @@ from benchmarks.mail_reading import hostile_mails
 from bot.channels.email.mime_headers import addresses, decoded_words, identifiers, instant, parameters
 from bot.channels.email.mime_text import clean, decoded_text, transfer_decoded, unflowed
 from bot.channels.email.reading import UnreadableMail, read_mail
-from bot.services.inbound_mail import InboundMail, MailKind
+from bot.services.mail.inbound import InboundMail, MailKind
 
 MAILS = Path(__file__).parents[1] / "data/mails"
 # The benchmark reads the same mails at 1 MB.

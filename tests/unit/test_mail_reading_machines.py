@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bot.channels.email.reading import read_mail
-from bot.services.inbound_mail import InboundMail, MailKind
+from bot.services.mail.inbound import InboundMail, MailKind
 
 TOKEN = "outreach.412-5073-k3v7q2mzlx4ubnc5twdyr6hgpa"
 OURS = "<outreach.412.9f2c4e6a8b0d1f3a5c7e@shop.example>"

@@ -8,7 +8,7 @@ import pytest
 
 from bot.channels.email.reading import read_mail
 from bot.channels.email.reports import status_in
-from bot.services.inbound_mail import InboundMail, MailKind
+from bot.services.mail.inbound import InboundMail, MailKind
 
 MAILS = Path(__file__).parents[1] / "data/mails"
 OURS = "<outreach.412.9f2c4e6a8b0d1f3a5c7e@shop.example>"

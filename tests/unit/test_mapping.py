@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from bot.errors import ConfigurationError
-from bot.services.canonical import COLUMNS
-from bot.services.mapping import ShopMapping, load_mapping
+from bot.services.importing.canonical import COLUMNS
+from bot.services.importing.mapping import ShopMapping, load_mapping
 from bot.store.enums import Entity
 
 KNOWN = {entity: [column.name for column in columns] for entity, columns in COLUMNS.items()}

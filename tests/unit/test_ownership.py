@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bot.services import ownership
-from bot.services.ownership import certainly_dead, part_of_this_process, this_process
+from bot.services.delivery import ownership
+from bot.services.delivery.ownership import certainly_dead, part_of_this_process, this_process
 
 NEVER_RUNS = 2**22 + 1  # Linux gives out no pid above 2^22
 

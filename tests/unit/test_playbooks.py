@@ -16,7 +16,7 @@ from bot.config import Settings
 from bot.decide.playbook import Candidate, TriggerEvent, mismatch
 from bot.decide.playbook_reading import PlaybookError, parse_duration, read_playbook
 from bot.errors import ConfigurationError, InputError, NotFound
-from bot.services.playbooks import SHIPPED, load_playbooks, read_file
+from bot.services.planning.playbooks import SHIPPED, load_playbooks, read_file
 from messages.catalogue import CHANNELS, Catalogue
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)

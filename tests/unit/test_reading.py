@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.errors import InputError
-from bot.services.reading import Record, open_records
+from bot.services.importing.reading import Record, open_records
 
 
 def read(tmp_path: Path, content: bytes, name: str = "orders.csv") -> list[Record]:

@@ -31,10 +31,10 @@ from bot.channels.slack.payloads import (
 )
 from bot.decide.lifecycle import OutreachState
 from bot.errors import InputError
-from bot.services.cards import CardView, build_card
-from bot.services.conversation import HandoffReason
-from bot.services.dialogue import Reason
-from bot.services.review import DRAFT_LIMIT
+from bot.services.conversation.conversations import HandoffReason
+from bot.services.conversation.dialogue import Reason
+from bot.services.review.cards import CardView, build_card
+from bot.services.review.desk import DRAFT_LIMIT
 from bot.settings import Review
 from bot.store.decisions import CardFacts
 from bot.store.enums import Author, Direction, HandoffState

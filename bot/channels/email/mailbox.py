@@ -3,7 +3,7 @@
 Nothing in the mailbox is changed: it is opened for reading only, mails are not marked as read, moved or deleted. The
 position (RFC 3501: UIDs under a UIDVALIDITY) is written by whoever takes the mails, together with them. The server
 says by IDLE (RFC 2177) that something came; one that has no IDLE is asked now and then. How to fetch is `imap.py`'s
-business, what a mail means `bot.services.mailroom`'s.
+business, what a mail means `bot.services.mail.mailroom`'s.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from bot.channels.email.mime_headers import (
     read_headers,
 )
 from bot.channels.email.mime_text import clean, decoded_text, one_line, transfer_decoded, unflowed
-from bot.services.inbound_mail import Attachment
+from bot.services.mail.inbound import Attachment
 from messages.html_text import html_to_text
 
 __all__ = ["MAX_OCTETS", "Body", "Part", "read_body", "read_parts"]

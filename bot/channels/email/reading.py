@@ -15,7 +15,7 @@ from bot.channels.email.mime import Body, Part, read_body, read_parts
 from bot.channels.email.mime_headers import UnreadableMail, addresses, identifiers, instant
 from bot.channels.email.reports import Report, Returned, report_of, returned_by, sound_key, status_in, token_in
 from bot.channels.email.reports_in_words import bounce_in_words, returned_in_words
-from bot.services.inbound_mail import InboundMail, MailKind
+from bot.services.mail.inbound import InboundMail, MailKind
 from messages.opting_out_words import asks_to_end_contact
 from messages.replies import own_words
 

@@ -14,7 +14,7 @@ from bot.channels.email.machine_words import status_words
 from bot.channels.email.mime import Part
 from bot.channels.email.mime_headers import Headers, UnreadableMail, addresses, identifiers, read_headers
 from bot.channels.email.mime_text import clean, decoded_text
-from bot.services.inbound_mail import MailKind
+from bot.services.mail.inbound import MailKind
 
 __all__ = ["Report", "Returned", "report_of", "returned_by", "sound_key", "status_in", "token_in"]
 

@@ -13,7 +13,7 @@ from bot.channels.email.machine_words import words
 from bot.channels.email.mime import Part
 from bot.channels.email.mime_headers import addresses, identifiers
 from bot.channels.email.reports import Report, Returned, from_no_person, machine_name, sound_key, status_in, token_in
-from bot.services.inbound_mail import MailKind
+from bot.services.mail.inbound import MailKind
 
 __all__ = ["bounce_in_words", "returned_in_words"]
 

@@ -21,8 +21,8 @@ from bot.channels.slack.text import cut
 from bot.clock import Clock, parse_instant
 from bot.config import Settings
 from bot.errors import AftercareError, ChannelError, InputError, Refused
-from bot.services.conversation import Conversations
-from bot.services.review import ReviewDesk
+from bot.services.conversation.conversations import Conversations
+from bot.services.review.desk import ReviewDesk
 from bot.store import slack as posts
 from bot.store.database import Database
 

@@ -1,6 +1,6 @@
 """How a card looks: an outreach, and a hand-over, as Slack blocks with a fallback text.
 
-What a card says comes from `bot.services.cards`; posting it is `desk`'s business. The arm is never shown, nor any
+What a card says comes from `bot.services.review.cards`; posting it is `desk`'s business. The arm is never shown, nor any
 address. Ids of buttons are part of the contract with people's habits and outside tests.
 """
 
@@ -15,7 +15,7 @@ from bot.channels.slack.identity import Roster
 from bot.channels.slack.payloads import ActionId
 from bot.channels.slack.text import SECTION_LIMIT, cut, escape, one_line, quoted, to_mrkdwn, width
 from bot.decide.lifecycle import DECIDABLE, OutreachState
-from bot.services.cards import CardView
+from bot.services.review.cards import CardView
 from bot.store.outreach import Outreach
 
 __all__ = [

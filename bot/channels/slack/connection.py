@@ -30,8 +30,8 @@ from bot.channels.slack.listeners import Intake, build_bolt
 from bot.clock import Clock
 from bot.config import Settings
 from bot.errors import ChannelError, ConfigurationError, TransientChannelError
-from bot.services.conversation import Conversations
-from bot.services.review import ReviewDesk
+from bot.services.conversation.conversations import Conversations
+from bot.services.review.desk import ReviewDesk
 from bot.store.database import Database
 
 __all__ = ["SlackConnection"]

@@ -1,6 +1,6 @@
 """What customers write to the app: who it is, what is answered, and that it is sent.
 
-The answer itself is `bot.services.conversation`; people are found by (team, user), never by what they write.
+The answer itself is `bot.services.conversation.conversations`; people are found by (team, user), never by what they write.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bot.channels.slack.desk import SlackDesk
 from bot.channels.slack.identity import Roster
 from bot.channels.slack.payloads import CustomerMessage
 from bot.clock import Clock
-from bot.services.conversation import Conversations, Inbound
+from bot.services.conversation.conversations import Conversations, Inbound
 from bot.store.database import Database
 from bot.store.shop import customer_by_slack_user
 

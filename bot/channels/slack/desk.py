@@ -1,7 +1,7 @@
 """The review channel: cards and hand-overs that show what the database says, posted once and kept up to date.
 
 `sync()` is called at every tick and after every click; it reads, posts, then records. A process that dies between
-posting and recording finds its post again by the key of its first block. Deciding is `bot.services.review`.
+posting and recording finds its post again by the key of its first block. Deciding is `bot.services.review.desk`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bot.channels.slack.text import cut, escape
 from bot.clock import Clock
 from bot.config import Settings
 from bot.errors import ChannelError, PermanentChannelError, TransientChannelError
-from bot.services.review import ReviewDesk
+from bot.services.review.desk import ReviewDesk
 from bot.store import slack as posts
 from bot.store.database import Database
 from bot.store.slack import CARD, DIGEST, HANDOFF, HandoffFacts, Post

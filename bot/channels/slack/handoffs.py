@@ -11,8 +11,8 @@ from bot.channels.slack.cards import NAME_LIMIT, Block, Rendered, button, contex
 from bot.channels.slack.identity import Roster
 from bot.channels.slack.payloads import ActionId
 from bot.channels.slack.text import SECTION_LIMIT, cut, escape, one_line, quoted
-from bot.services.conversation import HandoffReason
-from bot.services.dialogue import Reason
+from bot.services.conversation.conversations import HandoffReason
+from bot.services.conversation.dialogue import Reason
 from bot.store.enums import Author, HandoffState
 from bot.store.slack import HandoffFacts, Words
 

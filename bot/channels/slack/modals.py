@@ -14,8 +14,8 @@ from zoneinfo import ZoneInfo
 from bot.channels.slack.cards import NAME_LIMIT, context, effect, prediction, section
 from bot.channels.slack.payloads import ModalId
 from bot.channels.slack.text import SECTION_LIMIT, cut, escape, one_line, quoted, to_mrkdwn, width
-from bot.services.cards import CardView
-from bot.services.review import DRAFT_LIMIT
+from bot.services.review.cards import CardView
+from bot.services.review.desk import DRAFT_LIMIT
 from bot.store.slack import HandoffFacts
 
 __all__ = ["edit", "handoff_reply", "notice", "reject", "snooze", "snooze_times", "why"]

@@ -1,0 +1,1 @@
+"""Customers' words come in; answers, questions back and hand-overs go out."""

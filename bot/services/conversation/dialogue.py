@@ -1,0 +1,289 @@
+"""The dialogue policy: what follows from one judged message, given who wrote it and what was said before.
+
+It is carried out in one transaction. Order of precedence: opt-out, a human who has the conversation, safety, a
+human asked for, small talk, the customer's own order, articles, one question back, a human.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from bot.config import Settings
+from bot.decide.lifecycle import OutreachState
+from bot.services.conversation.order_news import order_news
+from bot.services.review.wording import Wording
+from bot.store import conversations as store
+from bot.store.consent import suppress
+from bot.store.conversations import Conversation, InboundUtterance
+from bot.store.database import Connection
+from bot.store.enums import Author, ConversationState
+from bot.store.optout import end_contact
+from bot.store.outreach import Outreach, change_state, list_outreach
+from bot.store.shop import Customer, add_touchpoint, customer
+from messages.answers import Answer, Decision, KnownIntent
+
+__all__ = ["CarriedOut", "ConversationDecision", "Dialogue", "Reason"]
+
+# A message this long after the last check-in is no reply to it.
+REPLY_WINDOW = timedelta(days=60)
+# Who names a channel while opting out means that one, whichever they write by.
+_NAMED = {"email": re.compile(r"(?i)\be-?mail|\bmail(s|en|ing)?\b"), "slack": re.compile(r"(?i)\bslack\b")}
+
+
+class ConversationDecision(StrEnum):
+    """What was done about one inbound message."""
+
+    ANSWER = "answer"  # from an article, from the customer's own order, or fixed words
+    CLARIFY = "clarify"  # one question back
+    HANDOFF = "handoff"  # a human takes over
+    OPT_OUT = "opt_out"  # no more check-ins; confirmed once
+    SILENT = "silent"  # a human has the conversation, or nothing needs to be said
+
+
+class Reason(StrEnum):
+    """Why a conversation is given to a human."""
+
+    SAFETY = "safety"  # somebody may be in danger
+    ASKED = "asked_for_human"
+    NO_ANSWER = "no_answer"  # no article comes near enough
+    UNCLEAR = "unclear"  # still unclear after the one question back
+    SAME_ANSWER = "same_answer"  # the answer would be the one just given
+    ORDER_UNKNOWN = "order_unknown"  # order data asked for by somebody who is not known to own the order
+    ORDER_OVERDUE = "order_overdue"  # long past its promise
+    NO_WORDS = "no_words"  # attachments only, or nothing
+
+
+@dataclass(frozen=True, kw_only=True)
+class CarriedOut:
+    """What was written."""
+
+    decision: ConversationDecision
+    utterance_ids: tuple[int, ...] = ()
+    handoff_id: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Step:
+    decision: ConversationDecision
+    template: str | None = None  # None: the answer's own words
+    values: dict[str, str | None] | None = None
+    reason: Reason | None = None
+    urgent: bool = False
+    version_id: int | None = None
+
+
+class Dialogue:
+    """Carries out what a message deserves."""
+
+    def __init__(self, settings: Settings, wording: Wording) -> None:
+        self._settings = settings
+        self._wording = wording
+
+    @staticmethod
+    def authenticated(thread: Conversation, utterance: InboundUtterance) -> int | None:
+        """Return whose data may be spoken of: the sender, if the channel vouched for exactly the thread's customer."""
+        return utterance.customer_id if utterance.customer_id == thread.customer_id else None
+
+    def carry_out(
+        self,
+        connection: Connection,
+        utterance: InboundUtterance,
+        person: Customer | None,
+        answer: Answer,
+        version_id: int | None,
+        locale: str | None,
+        now: datetime,
+    ) -> CarriedOut | None:
+        """Write the decision and its effects; None where somebody else decided about this message."""
+        thread = store.conversation(connection, utterance.conversation_id, lock=True)
+        step = self._step(connection, thread, utterance, person, answer, version_id, locale, now)
+        if not store.decide_inbound(
+            connection,
+            utterance.id,
+            intent=answer.intent.value,
+            decision=step.decision.value,
+            confidence=answer.confidence,
+        ):
+            return None
+        if person is not None:
+            self._note_reply(connection, thread, utterance, person, now)
+        human = thread.state == ConversationState.HUMAN
+        says = not human and step.decision is not ConversationDecision.SILENT
+        if step.decision is ConversationDecision.OPT_OUT:
+            says = self._opt_out(connection, thread, utterance, now) and says
+        active = store.active_handoff(connection, thread.id)
+        handoff_id = active.id if active is not None else None
+        if human and handoff_id is not None and step.urgent:
+            store.mark_urgent(connection, handoff_id)
+        if not human and step.reason is not None:
+            handoff_id = store.open_handoff(connection, thread.id, step.reason.value, step.urgent, now)
+            store.change_conversation(connection, thread.id, now, state=ConversationState.HUMAN.value)
+        if says and step.decision is ConversationDecision.CLARIFY:
+            store.change_conversation(connection, thread.id, now, clarifications=thread.clarifications + 1)
+        said = (self._say(connection, thread, utterance, answer, step, locale, now),) if says else ()
+        return CarriedOut(decision=step.decision, utterance_ids=said, handoff_id=handoff_id)
+
+    def _step(
+        self,
+        connection: Connection,
+        thread: Conversation,
+        utterance: InboundUtterance,
+        person: Customer | None,
+        answer: Answer,
+        version_id: int | None,
+        locale: str | None,
+        now: datetime,
+    ) -> _Step:
+        made = ConversationDecision
+        if answer.intent is KnownIntent.OPT_OUT:
+            return _Step(decision=made.OPT_OUT)
+        if thread.state == ConversationState.HUMAN:
+            return _Step(decision=made.SILENT, urgent=answer.intent is KnownIntent.SAFETY)
+        if answer.intent is KnownIntent.SAFETY:
+            return _Step(decision=made.HANDOFF, reason=Reason.SAFETY, urgent=True)
+        if answer.intent is KnownIntent.HUMAN:
+            return _Step(decision=made.HANDOFF, reason=Reason.ASKED)
+        last = store.last_of_bot(connection, thread.id)
+        if answer.intent is KnownIntent.SMALLTALK:
+            # Thanks for thanks for thanks: two machines would go on for ever.
+            again = last is not None and last.intent == KnownIntent.SMALLTALK
+            return _Step(decision=made.SILENT if again else made.ANSWER)
+        if answer.intent is KnownIntent.ORDER_STATUS:
+            return self._order_step(connection, utterance, person, locale, now, last)
+        if answer.decision is Decision.ANSWER:
+            if last is not None and last.article_version_id == version_id:
+                return _Step(decision=made.HANDOFF, template="handoff", reason=Reason.SAME_ANSWER)
+            return _Step(decision=made.ANSWER, version_id=version_id)
+        if answer.decision is Decision.CLARIFY:
+            if thread.clarifications == 0:
+                return _Step(decision=made.CLARIFY)
+            return _Step(decision=made.HANDOFF, template="handoff", reason=Reason.UNCLEAR)
+        reason = Reason.NO_ANSWER if any(c.isalnum() for c in utterance.text) else Reason.NO_WORDS
+        return _Step(decision=made.HANDOFF, reason=reason)
+
+    def _order_step(
+        self,
+        connection: Connection,
+        utterance: InboundUtterance,
+        person: Customer | None,
+        locale: str | None,
+        now: datetime,
+        last: store.BotUtterance | None,
+    ) -> _Step:
+        made = ConversationDecision
+        language = self._wording.locale(utterance.text, locale)
+        zone = self._settings.shop.zone
+        news = (
+            order_news(connection, person.id, utterance.text, now=now, zone=zone, locale=language) if person else None
+        )
+        if news is None:
+            return _Step(decision=made.HANDOFF, template="order_unknown", reason=Reason.ORDER_UNKNOWN)
+        told = _Step(decision=made.ANSWER, template="order_status", values=news.values)
+        if news.overdue:
+            return replace(told, decision=made.HANDOFF, template="order_overdue", reason=Reason.ORDER_OVERDUE)
+        if last is not None and last.intent == KnownIntent.ORDER_STATUS:
+            return _Step(decision=made.HANDOFF, template="handoff", reason=Reason.SAME_ANSWER)
+        return told
+
+    def _say(
+        self,
+        connection: Connection,
+        thread: Conversation,
+        utterance: InboundUtterance,
+        answer: Answer,
+        step: _Step,
+        locale: str | None,
+        now: datetime,
+    ) -> int:
+        if step.template is None:
+            text = self._wording.reply(answer, question=utterance.text, locale=locale, channel=thread.channel)
+        else:
+            text = self._wording.say(
+                step.template, question=utterance.text, locale=locale, channel=thread.channel, values=step.values
+            )
+        if store.last_of_bot(connection, thread.id) is None:
+            notice = self._wording.say("bot_disclosure", question=utterance.text, locale=locale, channel=thread.channel)
+            text = f"{text}\n\n{notice}"
+        return store.add_outbound(
+            connection,
+            thread.id,
+            external_id=f"bot:{utterance.id}",
+            author=Author.BOT,
+            author_id=None,
+            text=text,
+            now=now,
+            intent=answer.intent.value,
+            decision=step.decision.value,
+            confidence=answer.confidence,
+            article_version_id=step.version_id,
+        )
+
+    @staticmethod
+    def _opt_out(connection: Connection, thread: Conversation, utterance: InboundUtterance, now: datetime) -> bool:
+        """End contact; False says that it was ended before, and nothing need be confirmed.
+
+        It needs less than order data do: whoever the channel vouched for may end contact with themselves, though
+        the thread was begun as somebody else; an unknown sender's address is left alone from now on.
+        """
+        # A Slack sender is `slack:TEAM:USER`; what customers are reached by is the user.
+        sender = utterance.author_id or ""
+        address = sender.rpartition(":")[2] if thread.channel == "slack" else sender
+        new = suppress(connection, thread.channel, address, "opt_out", now) if address else False
+        person = customer(connection, utterance.customer_id) if utterance.customer_id is not None else None
+        if person is None:
+            return new
+        named = {channel for channel, words in _NAMED.items() if words.search(utterance.text[:4_000])}
+        ended = [
+            end_contact(
+                connection,
+                person,
+                channel,
+                origin=f"{thread.channel}_reply",
+                evidence=f"{utterance.source}:{utterance.external_id}",
+                now=now,
+            )
+            for channel in (thread.channel, *sorted(named - {thread.channel}))
+        ]
+        return any(ended)
+
+    def _note_reply(
+        self, connection: Connection, thread: Conversation, utterance: InboundUtterance, person: Customer, now: datetime
+    ) -> None:
+        answered = self._answered_outreach(connection, thread, utterance, person, now)
+        if answered is not None:
+            change_state(connection, answered.id, answered.version, [OutreachState.SENT], OutreachState.REPLIED, now)
+            if thread.outreach_id is None:
+                store.change_conversation(connection, thread.id, now, outreach_id=answered.id)
+        add_touchpoint(
+            connection,
+            source="aftercare",
+            external_id=f"reply:{utterance.id}",
+            customer_id=person.id,
+            order_id=answered.order_id if answered is not None else None,
+            kind="reply",
+            occurred_at=utterance.occurred_at,
+            recorded_at=now,
+            channel=thread.channel,
+        )
+
+    @staticmethod
+    def _answered_outreach(
+        connection: Connection, thread: Conversation, utterance: InboundUtterance, person: Customer, now: datetime
+    ) -> Outreach | None:
+        sent = [
+            one
+            for one in list_outreach(connection, [OutreachState.SENT], customer_id=person.id)
+            if one.channel == thread.channel and one.sent_at is not None and now - one.sent_at <= REPLY_WINDOW
+        ]
+        if thread.channel == "email" and thread.outreach_id is not None:
+            # A mail names what it answers: a second reply to one check-in is no reply to the next.
+            sent = [one for one in sent if one.id == thread.outreach_id]
+        named = [one for one in sent if utterance.in_reply_to and utterance.in_reply_to == _reference(one)]
+        return max(named or sent, key=lambda one: one.sent_at or now, default=None)
+
+
+def _reference(one: Outreach) -> str | None:
+    return one.evidence.get("reference") if isinstance(one.evidence, dict) else None

@@ -1,0 +1,136 @@
+"""What is said to a channel when something leaves: the policy asked once more, and the message rendered.
+
+Claiming and sending are `bot.services.delivery.deliverer`'s business, the words `messages.catalogue`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from bot.channels.base import Message
+from bot.config import Settings
+from bot.decide import policy
+from bot.services.review.cards import customer_zone
+from bot.store.answers import PendingAnswer
+from bot.store.claiming import Claimed
+from bot.store.consent import consent_of, is_suppressed
+from bot.store.database import Connection
+from bot.store.delivery import contacts_of
+from bot.store.enums import Author
+from bot.store.journeys import locked
+from bot.store.outreach import Outreach
+from bot.store.shop import Customer
+from bot.tokens import Purpose, Signer
+from messages.catalogue import Catalogue
+
+# The longest window of the caps, and a day for zones.
+LOOK_BACK = timedelta(days=32)
+
+
+def address_of(customer: Customer, channel: str) -> str | None:
+    """Return the customer's address on a channel, None where there is none."""
+    return {"email": customer.email, "slack": customer.slack_user_id}.get(channel) or None
+
+
+class Departure:
+    """Checks and renders what leaves, by the shop's settings."""
+
+    def __init__(self, settings: Settings, catalogue: Catalogue) -> None:
+        self._settings = settings
+        self._catalogue = catalogue
+        secret = settings.secrets.secret_key
+        self._signer = Signer(secret.get_secret_value()) if secret is not None else None
+
+    def verdicts(
+        self, connection: Connection, pairs: Sequence[tuple[Outreach, Customer]], now: datetime
+    ) -> list[policy.Verdict]:
+        """Ask the policy about approved outreaches of one channel, by what the database says at this moment.
+
+        A fixed number of queries, however many they are.
+        """
+        rules, channel = self._settings.policy, pairs[0][0].channel
+        people = [person.id for _, person in pairs]
+        addresses = {person.id: address_of(person, channel) for _, person in pairs}
+        locks = locked(connection, people, now)
+        besides = [outreach.id for outreach, _ in pairs]
+        contacts = contacts_of(connection, people, now - LOOK_BACK, besides=besides)
+        consents = consent_of(connection, people, channel)
+        suppressed = is_suppressed(connection, channel, [one for one in addresses.values() if one is not None])
+        quiet = policy.QuietHours(start=rules.quiet_hours.start, end=rules.quiet_hours.end)
+        caps = policy.Caps(day=rules.caps.day, week=rules.caps.week, month=rules.caps.month)
+        return [
+            policy.ask(
+                policy.Facts(
+                    now=now,
+                    zone=customer_zone(person.timezone, self._settings.shop.zone),
+                    quiet_hours=quiet,
+                    caps=caps,
+                    contacts=contacts[person.id],
+                    has_address=addresses[person.id] is not None,
+                    consent=consents[person.id],
+                    consent_required=rules.require_consent,
+                    suppressed=addresses[person.id] in suppressed,
+                    open_issue=locks[person.id][0],
+                    with_a_human=locks[person.id][1],
+                )
+            )
+            for _, person in pairs
+        ]
+
+    def outreach_message(self, claimed: Claimed) -> Message:
+        """Render the approved version of an outreach."""
+        outreach = claimed.outreach
+        url = self.opt_out_url(outreach.channel, outreach.customer_id)
+        message = Message(
+            key=claimed.key,
+            address=address_of(claimed.customer, outreach.channel) or "",
+            subject=outreach.subject,
+            text=outreach.draft,
+            locale=outreach.locale,
+            customer_key=str(outreach.customer_id),
+            opt_out_url=url,
+            campaign=outreach.playbook,
+        )
+        return self.as_mail(message, outreach.template) if outreach.channel == "email" else message
+
+    def answer_message(self, answer: PendingAnswer, key: str) -> Message:
+        """Render one answer in a conversation."""
+        subject = answer.subject or self._settings.shop.name
+        message = Message(
+            key=key,
+            address=answer.address or "",
+            subject=subject if subject.casefold().startswith("re:") else f"Re: {subject}",
+            text=answer.text,
+            locale=answer.locale or self._settings.shop.locale,
+            thread=answer.thread,
+            in_reply_to=answer.last_inbound,
+            references=tuple(found for found in (answer.outreach_reference, answer.last_inbound) if found),
+            customer_key=str(answer.customer_id or ""),
+            proactive=False,
+            automatic=answer.author == Author.BOT,
+        )
+        return self.as_mail(message) if answer.channel == "email" else message
+
+    def opt_out_url(self, channel: str, customer_id: int) -> str:
+        """Return the customer's own page to end contact on a channel; empty without a key to sign it."""
+        if self._signer is None:
+            return ""
+        token = self._signer.sign(Purpose.OPT_OUT, f"{channel}.{customer_id}")
+        return f"{self._settings.web.base_url.rstrip('/')}/u/{token}"
+
+    def as_mail(self, message: Message, template: str | None = None) -> Message:
+        """Add the two parts of a mail to a message."""
+        shop, url = self._settings.shop, message.opt_out_url or None
+        common = {"locale": message.locale, "shop_name": shop.name, "text": message.text}
+        html = self._catalogue.render_email_html(
+            **common,
+            subject=message.subject,
+            unsubscribe_url=url,
+            shop_url=shop.url or None,
+            proactive=message.proactive,
+            template=template,
+        )
+        plain = self._catalogue.render_email_text(**common, unsubscribe_url=url, proactive=message.proactive)
+        return replace(message, html=html, plain=plain)

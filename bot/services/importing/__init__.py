@@ -1,0 +1,1 @@
+"""From a shop's files to the tables."""

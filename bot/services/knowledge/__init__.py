@@ -1,0 +1,1 @@
+"""The knowledge base at work, and its care."""

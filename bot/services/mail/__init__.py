@@ -1,0 +1,1 @@
+"""What a mail that came in does."""

@@ -1,0 +1,348 @@
+"""Whom a playbook means today, and what the policy says about each: facts are gathered, nothing is changed.
+
+Memory stays small: forecasts are walked through a thousand at a time, each thousand with a fixed number of
+queries. Ranking, drawing and storing are `bot.services.planning.planner`'s business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from bot.clock import local_date, local_midnight
+from bot.config import Settings
+from bot.decide import policy
+from bot.decide.assignment import Assignment, arms, draw
+from bot.decide.playbook import Band, Candidate, Playbook, Step, TriggerEvent, Window, mismatch, window
+from bot.decide.value import worth
+from bot.services.review.cards import customer_zone
+from bot.store.consent import consent_of, is_suppressed
+from bot.store.database import Connection
+from bot.store.journeys import (
+    CHUNK,
+    CLOSING,
+    OPENING,
+    Contacts,
+    Event,
+    OrderFacts,
+    contacts_of_customers,
+    events_of_customers,
+    last_orders,
+    open_issues,
+    orders_by_id,
+    with_humans,
+)
+from bot.store.planning import Forecast, StoredArm, arms_of
+from bot.store.shop import Customer, customers_by_id
+
+__all__ = ["AudienceReader", "Considered", "Unmatched", "channels_on", "experiment_of", "is_temporary", "promised_end"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Considered:
+    """One customer whom a playbook means today.
+
+    Attributes
+    ----------
+    channel : str or None
+        The best channel on which nothing lasting stands against contact, else the one that was refused.
+    verdict : Allowed or Refused
+        What the policy says at this instant, leaving the draw aside.
+    drawn : Assignment
+        The arm, stored already or as it would be drawn.
+    done : bool
+        This step was proposed today already.
+    """
+
+    playbook: Playbook
+    step: Step
+    forecast: Forecast
+    customer: Customer
+    order: OrderFacts | None
+    span: Window
+    channel: str | None
+    facts: policy.Facts
+    verdict: policy.Verdict
+    worth: float
+    drawn: Assignment
+    assignment_id: int | None
+    done: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unmatched:
+    """A forecast that a playbook does not mean, and why (for explaining, never stored)."""
+
+    playbook: Playbook
+    forecast: Forecast
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Page:
+    """What was read about the matched customers of one page."""
+
+    customers: Mapping[int, Customer]
+    events: Mapping[int, Sequence[Event]]
+    contacts: Mapping[int, Contacts]
+    humans: set[int]
+    consents: Mapping[str, Mapping[int, bool | None]]
+    suppressed: Mapping[str, set[str]]
+    arms: Mapping[int, StoredArm]
+
+
+def channels_on(settings: Settings) -> tuple[str, ...]:
+    """Return the channels that this installation sends on."""
+    on = (("slack", settings.slack.mode != "off"), ("email", settings.email.enabled))
+    return tuple(name for name, enabled in on if enabled)
+
+
+def experiment_of(playbook: Playbook, settings: Settings) -> str:
+    """Return the name of a playbook's running experiment: another salt starts another one."""
+    return f"{playbook.id}@{settings.experiments.salt}"
+
+
+def is_temporary(verdict: policy.Verdict) -> bool:
+    """Say whether time alone lifts a refusal."""
+    return isinstance(verdict, policy.Refused) and verdict.reason in policy.TEMPORARY
+
+
+def promised_end(order: OrderFacts, settings: Settings) -> datetime:
+    """Return when a promise is broken: it runs to the end of its day; without one `issue.due_days` stand in."""
+    if order.promised_at is None:
+        return order.placed_at + timedelta(days=settings.predictors.issue.due_days)
+    zone = settings.shop.zone
+    return local_midnight(local_date(order.promised_at, zone) + timedelta(days=1), zone)
+
+
+class AudienceReader:
+    """Matches forecasts with a playbook and asks the policy about each match."""
+
+    def __init__(self, settings: Settings, longest_cool_down: timedelta) -> None:
+        self._settings = settings
+        self._channels = channels_on(settings)
+        self._cool_down = longest_cool_down
+        rules = settings.policy
+        self._quiet = policy.QuietHours(start=rules.quiet_hours.start, end=rules.quiet_hours.end)
+        self._caps = policy.Caps(day=rules.caps.day, week=rules.caps.week, month=rules.caps.month)
+
+    def read(
+        self,
+        connection: Connection,
+        playbook: Playbook,
+        forecasts: Iterable[Forecast],
+        now: datetime,
+        *,
+        today: str,
+        stopped: bool,
+        explain: bool = False,
+    ) -> Iterator[Considered | Unmatched]:
+        """Walk through forecasts and yield whom the playbook means; with `explain` also whom it does not."""
+        need = playbook.audience.prediction
+        page: list[Forecast] = []
+        for forecast in forecasts:
+            if not explain and (
+                forecast.kind != need.kind
+                or forecast.probability < need.probability_at_least
+                or Band(forecast.band).rank < need.band.rank
+            ):
+                continue
+            page.append(forecast)
+            if len(page) == CHUNK:
+                yield from self._read_page(connection, playbook, page, now, today, stopped, explain)
+                page = []
+        if page:
+            yield from self._read_page(connection, playbook, page, now, today, stopped, explain)
+
+    def _read_page(
+        self,
+        connection: Connection,
+        playbook: Playbook,
+        page: Sequence[Forecast],
+        now: datetime,
+        today: str,
+        stopped: bool,
+        explain: bool,
+    ) -> Iterator[Considered | Unmatched]:
+        known = orders_by_id(connection, {one.order_id for one in page if one.order_id is not None}, now)
+        latest = last_orders(connection, {one.customer_id for one in page if one.order_id is None}, now)
+        orders = [known.get(one.order_id) if one.order_id is not None else latest.get(one.customer_id) for one in page]
+        near = [
+            (forecast, order)
+            for forecast, order in zip(page, orders, strict=True)
+            if explain or self._in_reach(playbook, order, now)
+        ]
+        ids = {forecast.customer_id for forecast, _ in near}
+        customers = customers_by_id(connection, ids)
+        kinds = playbook.exits | {"delivered", *OPENING, *CLOSING}
+        events = events_of_customers(connection, ids, kinds, now) if ids else {}
+        matched: list[tuple[Forecast, OrderFacts | None, datetime]] = []
+        for forecast, order in near:
+            happened = events.get(forecast.customer_id, ())
+            trigger_at = self._trigger(playbook, order, happened)
+            candidate = _candidate(playbook, forecast, customers[forecast.customer_id], order, trigger_at, happened)
+            why = mismatch(playbook, candidate, now)
+            if why is None and trigger_at is not None:
+                matched.append((forecast, order, trigger_at))
+            elif explain:
+                yield Unmatched(playbook=playbook, forecast=forecast, why=why or "no event to count from")
+        if not matched:
+            return
+        found = self._gather(connection, playbook, {one.customer_id for one, _, _ in matched}, customers, events, now)
+        for forecast, order, trigger_at in matched:
+            yield self._consider(playbook, forecast, order, trigger_at, found, now, today, stopped)
+
+    def _in_reach(self, playbook: Playbook, order: OrderFacts | None, now: datetime) -> bool:
+        """Say whether the trigger may be open, by the order alone, before anything else is read."""
+        if playbook.trigger.event is TriggerEvent.DELIVERED:
+            return order is not None
+        trigger_at = self._trigger(playbook, order, ())
+        if trigger_at is None:
+            return False
+        span = window(playbook, trigger_at, playbook.steps[0])
+        return span.opens <= now < span.closes
+
+    def _trigger(self, playbook: Playbook, order: OrderFacts | None, events: Iterable[Event]) -> datetime | None:
+        if order is None:
+            return None
+        match playbook.trigger.event:
+            case TriggerEvent.PLACED | TriggerEvent.LAST_ORDER:
+                return order.placed_at
+            case TriggerEvent.PROMISED:
+                return promised_end(order, self._settings)
+            case TriggerEvent.DELIVERED:
+                delivered = (one for one in events if one.kind == "delivered" and one.order_id == order.id)
+                return next((one.occurred_at for one in delivered), None)
+
+    def _gather(
+        self,
+        connection: Connection,
+        playbook: Playbook,
+        ids: set[int],
+        customers: Mapping[int, Customer],
+        events: Mapping[int, Sequence[Event]],
+        now: datetime,
+    ) -> _Page:
+        usable = [channel for channel in playbook.channels if channel in self._channels]
+        addresses = {
+            channel: {address for one in ids if (address := _address(customers[one], channel))} for channel in usable
+        }
+        return _Page(
+            customers=customers,
+            events=events,
+            contacts=contacts_of_customers(connection, ids, now, self._cool_down),
+            humans=with_humans(connection, ids),
+            consents={channel: consent_of(connection, ids, channel) for channel in usable},
+            suppressed={channel: is_suppressed(connection, channel, found) for channel, found in addresses.items()},
+            arms=arms_of(connection, ids, experiment_of(playbook, self._settings)),
+        )
+
+    def _consider(
+        self,
+        playbook: Playbook,
+        forecast: Forecast,
+        order: OrderFacts | None,
+        trigger_at: datetime,
+        page: _Page,
+        now: datetime,
+        today: str,
+        stopped: bool,
+    ) -> Considered:
+        customer = page.customers[forecast.customer_id]
+        step = playbook.steps[0]
+        contacts = page.contacts.get(customer.id, Contacts())
+        proposed = contacts.by_playbook.get(playbook.id)
+        facts = policy.Facts(
+            now=now,
+            zone=customer_zone(customer.timezone, self._settings.shop.zone),
+            quiet_hours=self._quiet,
+            caps=self._caps,
+            contacts=contacts.sent,
+            has_address=False,
+            consent_required=self._settings.policy.require_consent,
+            open_issue=open_issues(page.events.get(customer.id, ()), now),
+            with_a_human=customer.id in page.humans,
+            stopped=stopped,
+            cool_down_until=None if proposed is None else proposed + playbook.cool_down,
+            proposed_until=contacts.proposed_until,
+        )
+        channel, facts = self._choose_channel(playbook, customer, facts, page)
+        span = window(playbook, trigger_at, step)
+        stored = page.arms.get(customer.id)
+        return Considered(
+            playbook=playbook,
+            step=step,
+            forecast=forecast,
+            customer=customer,
+            order=order,
+            span=span,
+            channel=channel,
+            facts=facts,
+            verdict=policy.ask(facts),
+            worth=worth(playbook.goal, forecast.probability, now, span, forecast.gain),
+            drawn=Assignment(arm=stored.arm, propensity=stored.propensity)
+            if stored is not None
+            else self._draw(playbook, customer),
+            assignment_id=None if stored is None else stored.id,
+            done=f"{customer.id}:{playbook.id}:{step.id}:{today}" in contacts.dedupe_keys,
+        )
+
+    def _choose_channel(
+        self, playbook: Playbook, customer: Customer, facts: policy.Facts, page: _Page
+    ) -> tuple[str | None, policy.Facts]:
+        """Take the first channel against which nothing lasting stands; else the first with an address."""
+        first: tuple[str | None, policy.Facts] | None = None
+        for channel in playbook.channels:
+            address = _address(customer, channel) if channel in self._channels else None
+            if address is None:
+                continue
+            here = policy.on_channel(
+                facts,
+                consent=page.consents[channel].get(customer.id),
+                suppressed=address in page.suppressed[channel],
+            )
+            verdict = policy.ask(here)
+            if not isinstance(verdict, policy.Refused) or verdict.reason in policy.TEMPORARY:
+                return channel, here
+            first = first or (channel, here)
+        return first or (None, facts)
+
+    def _draw(self, playbook: Playbook, customer: Customer) -> Assignment:
+        share = playbook.holdout_share
+        choices = arms(self._settings.experiments.holdout_share if share is None else share, playbook.arms)
+        key = f"{customer.source}:{customer.external_id}"
+        return draw(self._settings.experiments.salt, playbook.id, key, choices)
+
+
+def _address(customer: Customer, channel: str) -> str | None:
+    return {"slack": customer.slack_user_id, "email": customer.email}.get(channel) or None
+
+
+def _candidate(
+    playbook: Playbook,
+    forecast: Forecast,
+    customer: Customer,
+    order: OrderFacts | None,
+    trigger_at: datetime | None,
+    events: Iterable[Event],
+) -> Candidate:
+    since = order.placed_at if order is not None and playbook.per_order else trigger_at
+    order_id = order.id if order is not None and playbook.per_order else None
+    return Candidate(
+        kind=forecast.kind,
+        moment=forecast.moment,
+        band=forecast.band,
+        probability=forecast.probability,
+        locale=customer.locale or "",
+        country=customer.country or "",
+        order_total=None if order is None else order.total,
+        trigger_at=trigger_at,
+        # What names another order is about that order; what names none may be about any.
+        events=frozenset(
+            event.kind
+            for event in events
+            if (order_id is None or event.order_id in (None, order_id))
+            and (since is None or event.occurred_at >= since)
+        ),
+    )

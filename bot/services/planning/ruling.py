@@ -1,0 +1,132 @@
+"""What is done about each candidate of a day: policy first, then one check-in a customer, the room, the draw.
+
+Nothing is read or stored here; the planner does both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from bot.clock import local_date
+from bot.config import Settings
+from bot.decide import policy
+from bot.services.planning.audience import Considered
+from bot.store.enums import PlanDecision
+
+__all__ = ["Ruler", "Ruling", "may_be_proposed"]
+
+# However late in its window a check-in is proposed, an agent gets so long to decide.
+SHORTEST_LIFE = timedelta(hours=4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ruling:
+    """What is done about one candidate.
+
+    Attributes
+    ----------
+    until : datetime or None
+        With a deferral, when it may be proposed.
+    not_before : datetime or None
+        With a suggestion, when it may leave.
+    draws : bool
+        Whether the candidate belongs to the experiment: contact was allowed, and only the draw decided.
+    """
+
+    decision: PlanDecision
+    reason: str | None = None
+    until: datetime | None = None
+    not_before: datetime | None = None
+    draws: bool = False
+
+
+class Ruler:
+    """Rules on candidates by the shop's settings."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def rule(self, candidates: Sequence[Considered], room: int, now: datetime) -> list[tuple[Considered, Ruling]]:
+        """Go through candidates by worth.
+
+        Only those whom nothing but the draw keeps from a contact belong to the experiment, in either arm: who
+        is refused for another reason, or comes after the day was full, is not drawn today.
+
+        Parameters
+        ----------
+        room : int
+            How many check-ins the agents' day still holds.
+        """
+        ranked = sorted(candidates, key=lambda one: (-one.worth, one.customer.id, one.playbook.id))
+        expires: dict[int, datetime] = {}
+        found: list[tuple[Considered, Ruling]] = []
+        for one in ranked:
+            ruling = self.rule_one(one, room, expires.get(one.customer.id), now)
+            if ruling.decision is PlanDecision.SUGGEST:
+                room -= 1
+                expires[one.customer.id] = self.expires_at(one, ruling)
+            found.append((one, ruling))
+        return found
+
+    def sift(
+        self, candidates: Sequence[Considered], room: int, now: datetime
+    ) -> tuple[list[Considered], list[tuple[Considered, Ruling]]]:
+        """Part candidates, some of many, into those that must be ruled on with all the others and those ruled on for good.
+
+        A ruling is for good where it hangs on the customer alone, and where more of these than the day holds come
+        first. Ruling on what is left of every part gives what ruling on all candidates at once would.
+        """
+        left: list[Considered] = []
+        ruled: list[tuple[Considered, Ruling]] = []
+        for one, ruling in self.rule(candidates, room, now):
+            alone = not may_be_proposed(one.verdict) and ruling == self.rule_one(one, room, None, now)
+            if alone or ruling.reason == policy.Reason.CAPACITY.value:
+                ruled.append((one, ruling))
+            else:
+                left.append(one)
+        return left, ruled
+
+    def rule_one(self, one: Considered, room: int, proposed_until: datetime | None, now: datetime) -> Ruling:
+        """Rule on one candidate; `proposed_until` is when what this plan proposed to them before ends."""
+        verdict = (
+            one.verdict if proposed_until is None else policy.ask(replace(one.facts, proposed_until=proposed_until))
+        )
+        if isinstance(verdict, policy.Refused) and not may_be_proposed(verdict):
+            return _refused(verdict)
+        if room <= 0:
+            return Ruling(
+                decision=PlanDecision.DEFER, reason=policy.Reason.CAPACITY.value, until=self._tomorrow(one, now)
+            )
+        held = policy.ask(replace(one.facts, holdout=one.drawn.holdout))
+        if isinstance(held, policy.Refused) and not may_be_proposed(held):
+            return replace(_refused(held), draws=True)
+        not_before = verdict.until if isinstance(verdict, policy.Refused) else now
+        return Ruling(decision=PlanDecision.SUGGEST, not_before=not_before, draws=True)
+
+    def expires_at(self, one: Considered, ruling: Ruling) -> datetime:
+        """Return until when a suggestion makes sense."""
+        leaves = ruling.not_before or one.facts.now
+        life = one.playbook.expires_after or timedelta(hours=self._settings.review.expires_hours)
+        return max(min(leaves + life, one.span.closes), leaves + SHORTEST_LIFE)
+
+    def _tomorrow(self, one: Considered, now: datetime) -> datetime:
+        """Return when the next plan may propose it: the next day's round, if the policy allows it then."""
+        shop = self._settings.shop.zone
+        day = local_date(now, shop) + timedelta(days=1)
+        following = datetime.combine(day, self._settings.scheduler.daily_at, tzinfo=shop)
+        verdict = policy.ask(policy.at(one.facts, following))
+        until = verdict.until if isinstance(verdict, policy.Refused) else None
+        return (until or following).astimezone(now.tzinfo)
+
+
+def may_be_proposed(verdict: policy.Verdict) -> bool:
+    """Say whether it may be proposed: at night it is proposed all the same and leaves in the morning."""
+    return isinstance(verdict, policy.Allowed) or verdict.reason is policy.Reason.QUIET_HOURS
+
+
+def _refused(verdict: policy.Refused) -> Ruling:
+    passing = verdict.reason in policy.TEMPORARY
+    decision = PlanDecision.DEFER if passing else PlanDecision.REFUSE
+    return Ruling(decision=decision, reason=verdict.reason.value, until=verdict.until)

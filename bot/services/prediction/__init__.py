@@ -1,0 +1,1 @@
+"""Scoring, training, promoting, watching and judging the models; labels and patterns."""

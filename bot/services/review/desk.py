@@ -1,0 +1,358 @@
+"""The review desk: what an agent may do with a proposed check-in, and that exactly one decision wins.
+
+Every action names the version that the agent saw. The compare-and-set, the stored decision and the audit
+entry are one short transaction. Showing cards belongs to the surfaces (Slack, command line, web), sending to
+`bot.services.delivery.deliverer`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from bot.clock import Clock, as_utc
+from bot.config import Settings
+from bot.decide.lifecycle import DECIDABLE, OutreachState
+from bot.errors import AlreadyDecided, InputError, Refused
+from bot.services.review.cards import CardView, build_card, plain_row
+from bot.store import audit
+from bot.store.database import Connection, Database
+from bot.store.decisions import card_facts, decisions_of, deliveries_of, record_decision
+from bot.store.delivery import settle
+from bot.store.enums import DecisionKind
+from bot.store.outreach import Outreach, OutreachColumns, change_state, list_outreach, outreach, revise
+
+__all__ = ["CardView", "ClaimedByOther", "DecidedByOther", "ReviewDesk"]
+
+_S = OutreachState
+# The longest text that every channel takes whole (a Slack section block holds 3,000 characters).
+DRAFT_LIMIT = 2900
+# How a decision reads in a sentence.
+_PAST = {
+    DecisionKind.APPROVE: "approved",
+    DecisionKind.EDIT: "edited and approved",
+    DecisionKind.REJECT: "rejected",
+    DecisionKind.SNOOZE: "snoozed",
+    DecisionKind.CLAIM: "claimed",
+    DecisionKind.UNDO: "taken back to the queue",
+    DecisionKind.RETRY: "put up for another try",
+    DecisionKind.SETTLE: "settled",
+}
+
+
+class DecidedByOther(AlreadyDecided):
+    """Somebody else was faster; the message names them and what they decided.
+
+    Attributes
+    ----------
+    outreach : Outreach
+        As it stands now.
+    winner : str or None
+        The actor who decided; None where the machine moved it (it expired, was sent or cancelled).
+    kind : DecisionKind or None
+        What was decided.
+    """
+
+    def __init__(self, present: Outreach, winner: str | None, kind: DecisionKind | None) -> None:
+        self.outreach = present
+        self.winner = winner
+        self.kind = kind
+        if winner is not None and kind is not None:
+            message = f"outreach {present.id} was already {_PAST[kind]} by {winner}; nothing was changed"
+        else:
+            message = f"outreach {present.id} is {present.state} by now; nothing was changed"
+        super().__init__(message)
+
+
+class ClaimedByOther(Refused):
+    """Another agent is working on this outreach."""
+
+    def __init__(self, present: Outreach) -> None:
+        self.outreach = present
+        until = f"{present.claimed_until:%H:%M} UTC" if present.claimed_until else "later"
+        super().__init__(f"outreach {present.id} is claimed by {present.claimed_by} until {until}; ask them or wait")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Wish:
+    """One asked-for decision on the version that the agent saw."""
+
+    id: int
+    version: int
+    actor: str
+    kind: DecisionKind
+    event_key: str | None
+    reason: str | None = None
+    draft: str | None = None
+    until: datetime | None = None
+
+
+class ReviewDesk:
+    """Where agents decide about proposed check-ins."""
+
+    def __init__(self, database: Database, clock: Clock, settings: Settings) -> None:
+        self._database = database
+        self._clock = clock
+        self._settings = settings
+
+    # --- Looking -----------------------------------------------------------------------------------
+
+    def queue(self, limit: int = 50, offset: int = 0) -> list[Outreach]:
+        """Return what waits for an agent, most pressing first."""
+        with self._database.read() as connection:
+            return list_outreach(connection, {_S.SUGGESTED}, limit=limit, offset=offset)
+
+    def card(self, outreach_id: int) -> CardView:
+        """Return all that an agent is shown about one outreach."""
+        with self._database.read() as connection:
+            return self._cards(connection, [outreach(connection, outreach_id)])[0]
+
+    def cards(self, outreaches: Sequence[Outreach]) -> list[CardView]:
+        """Return the cards of several outreaches, in their order, with a fixed number of queries."""
+        with self._database.read() as connection:
+            return self._cards(connection, outreaches)
+
+    def listing(
+        self, states: Collection[OutreachState] | None, limit: int = 100, offset: int = 0
+    ) -> list[dict[str, Any]]:
+        """Return outreaches as plain values for scripts, ids being the shop's own."""
+        with self._database.read() as connection:
+            found = list_outreach(connection, states, limit=limit, offset=offset)
+            return self._rows(connection, found)
+
+    def detail(self, outreach_id: int) -> dict[str, Any]:
+        """Return one outreach as plain values for scripts."""
+        with self._database.read() as connection:
+            return self._rows(connection, [outreach(connection, outreach_id)])[0]
+
+    # --- Deciding ----------------------------------------------------------------------------------
+
+    def approve(self, outreach_id: int, version: int, actor: str, event_key: str | None = None) -> Outreach:
+        """Say yes: it goes out at its planned time, but not before the undo window is over.
+
+        Raises
+        ------
+        AlreadyDecided
+            Somebody was faster; names them.
+        Refused
+            Claimed by another agent, or too late.
+        """
+        return self._decide(
+            _Wish(id=outreach_id, version=version, actor=actor, kind=DecisionKind.APPROVE, event_key=event_key)
+        )
+
+    def edit(self, outreach_id: int, version: int, actor: str, draft: str, event_key: str | None = None) -> Outreach:
+        """Send this text instead: store the new words and approve them; raises as `approve` does."""
+        words = draft.strip()
+        if not words:
+            raise InputError("the message is empty; write what the customer shall read, or reject the check-in")
+        if len(words) > DRAFT_LIMIT:
+            raise InputError(f"the message has {len(words)} characters; shorten it to {DRAFT_LIMIT}")
+        return self._decide(
+            _Wish(
+                id=outreach_id, version=version, actor=actor, kind=DecisionKind.EDIT, event_key=event_key, draft=words
+            )
+        )
+
+    def reject(self, outreach_id: int, version: int, actor: str, reason: str, event_key: str | None = None) -> Outreach:
+        """Say no, for one of `review.reject_reasons`; the reason is a label for learning."""
+        known = self._settings.review.reject_reasons
+        if reason not in known:
+            raise InputError(f"{reason!r} is no reason to reject; choose one of {', '.join(known)}")
+        return self._decide(
+            _Wish(
+                id=outreach_id,
+                version=version,
+                actor=actor,
+                kind=DecisionKind.REJECT,
+                event_key=event_key,
+                reason=reason,
+            )
+        )
+
+    def snooze(
+        self, outreach_id: int, version: int, actor: str, until: datetime, event_key: str | None = None
+    ) -> Outreach:
+        """Put it aside until an instant in the future, before it expires."""
+        return self._decide(
+            _Wish(
+                id=outreach_id,
+                version=version,
+                actor=actor,
+                kind=DecisionKind.SNOOZE,
+                event_key=event_key,
+                until=as_utc(until),
+            )
+        )
+
+    def claim(self, outreach_id: int, version: int, actor: str, event_key: str | None = None) -> Outreach:
+        """Lease it for `review.claim_minutes`: until then only this agent may decide."""
+        return self._decide(
+            _Wish(id=outreach_id, version=version, actor=actor, kind=DecisionKind.CLAIM, event_key=event_key)
+        )
+
+    def undo(self, outreach_id: int, version: int, actor: str, event_key: str | None = None) -> Outreach:
+        """Take a decision back: an approval until it may leave, a rejection or snooze within the undo window.
+
+        An edited text stays in the draft, so that nobody's words are lost; the rendered one is in
+        `original_draft`.
+        """
+        return self._decide(
+            _Wish(id=outreach_id, version=version, actor=actor, kind=DecisionKind.UNDO, event_key=event_key)
+        )
+
+    def retry(self, outreach_id: int, version: int, actor: str, event_key: str | None = None) -> Outreach:
+        """Send a failed one again, or an uncertain one that a human found not to have arrived."""
+        return self._decide(
+            _Wish(id=outreach_id, version=version, actor=actor, kind=DecisionKind.RETRY, event_key=event_key)
+        )
+
+    def settle(
+        self, outreach_id: int, version: int, actor: str, *, arrived: bool, event_key: str | None = None
+    ) -> Outreach:
+        """Say what became of an uncertain one: it arrived, or it did not and is not to be sent again."""
+        return self._decide(
+            _Wish(
+                id=outreach_id,
+                version=version,
+                actor=actor,
+                kind=DecisionKind.SETTLE,
+                event_key=event_key,
+                reason="arrived" if arrived else "lost",
+            )
+        )
+
+    # --- How ---------------------------------------------------------------------------------------
+
+    def _decide(self, wish: _Wish) -> Outreach:
+        now = self._clock.now()
+        with self._database.write() as connection:
+            present = outreach(connection, wish.id)
+            if wish.event_key and self._seen(connection, wish):
+                return present  # the same click, delivered twice
+            if present.version != wish.version:
+                raise self._too_late(connection, present)
+            sources, to, columns = self._move(wish, present, now)
+            if present.state not in sources:
+                raise self._too_late(connection, present)
+            self._respect_claim(wish, present, now)
+            if wish.kind == DecisionKind.SETTLE and to is not None:
+                said = {"said_by": wish.actor} if to == _S.SENT else None
+                won = settle(connection, wish.id, present.attempts, to, now, evidence=said, reason=wish.reason)
+            elif to is None:
+                won = revise(connection, wish.id, wish.version, sources, now, **columns)
+            else:
+                won = change_state(connection, wish.id, wish.version, [present.state], to, now, **columns)
+            if not won:  # on PostgreSQL another transaction committed after our reading
+                return self._lost(connection, wish)
+            changed = wish.draft is not None
+            record_decision(
+                connection,
+                outreach_id=wish.id,
+                outreach_version=wish.version,
+                kind=wish.kind,
+                actor=wish.actor,
+                now=now,
+                reason=wish.reason,
+                draft_before=present.draft if changed else None,
+                draft_after=wish.draft,
+                until=columns.get("claimed_until") if wish.kind == DecisionKind.CLAIM else wish.until,
+                event_key=wish.event_key,
+            )
+            after = outreach(connection, wish.id)
+            audit.record(
+                connection,
+                at=now,
+                actor=wish.actor,
+                action=f"outreach.{wish.kind}",
+                entity="outreach",
+                entity_id=str(wish.id),
+                detail={"version": wish.version, "from": present.state, "to": after.state, "reason": wish.reason},
+            )
+            return after
+
+    def _move(
+        self, wish: _Wish, present: Outreach, now: datetime
+    ) -> tuple[frozenset[OutreachState], OutreachState | None, OutreachColumns]:
+        """Say from where, to where and with what; refuse what comes too late."""
+        settled: OutreachColumns = {"claimed_by": None, "claimed_until": None}
+        decided: OutreachColumns = {**settled, "decided_at": now, "decided_by": wish.actor, "snoozed_until": None}
+        if wish.kind in (DecisionKind.APPROVE, DecisionKind.EDIT, DecisionKind.SNOOZE, DecisionKind.CLAIM):
+            self._in_time(wish, present, now)
+        match wish.kind:
+            case DecisionKind.APPROVE | DecisionKind.EDIT:
+                earliest = max(present.not_before, now + timedelta(seconds=self._settings.review.undo_seconds))
+                columns: OutreachColumns = {**decided, "not_before": earliest, "next_attempt_at": None}
+                if wish.draft is not None:
+                    columns["draft"] = wish.draft
+                return DECIDABLE, _S.APPROVED, columns
+            case DecisionKind.REJECT:
+                return DECIDABLE, _S.REJECTED, decided
+            case DecisionKind.SNOOZE:
+                return frozenset({_S.SUGGESTED}), _S.SNOOZED, {**decided, "snoozed_until": wish.until}
+            case DecisionKind.CLAIM:
+                until = now + timedelta(minutes=self._settings.review.claim_minutes)
+                return DECIDABLE, None, {"claimed_by": wish.actor, "claimed_until": until}
+            case DecisionKind.UNDO:
+                self._undo_in_time(present, now)
+                back: OutreachColumns = {**settled, "decided_at": None, "decided_by": None, "snoozed_until": None}
+                return frozenset({_S.APPROVED, _S.REJECTED, _S.SNOOZED}), _S.SUGGESTED, back
+            case DecisionKind.RETRY:
+                again: OutreachColumns = {**decided, "not_before": now, "next_attempt_at": None, "refusal": None}
+                if present.expires_at <= now:
+                    again["expires_at"] = now + timedelta(hours=self._settings.review.expires_hours)
+                return frozenset({_S.FAILED, _S.UNCERTAIN}), _S.APPROVED, again
+            case DecisionKind.SETTLE:
+                return frozenset({_S.UNCERTAIN}), _S.SENT if wish.reason == "arrived" else _S.FAILED, {}
+
+    def _in_time(self, wish: _Wish, present: Outreach, now: datetime) -> None:
+        if present.state in DECIDABLE and present.expires_at <= now:
+            raise Refused(
+                f"outreach {present.id} expired at {present.expires_at:%Y-%m-%d %H:%M} UTC; nothing was changed"
+            )
+        if wish.until is not None and wish.until <= now:
+            raise InputError("the time to snooze until is past; choose a later one")
+        if wish.until is not None and wish.until >= present.expires_at:
+            raise Refused(
+                f"outreach {present.id} expires at {present.expires_at:%Y-%m-%d %H:%M} UTC; choose an earlier time or reject it"
+            )
+
+    def _undo_in_time(self, present: Outreach, now: datetime) -> None:
+        if present.state == _S.APPROVED and (present.not_before <= now or present.attempts > 0):
+            raise Refused(f"outreach {present.id} may already be on its way; it can no longer be taken back")
+        window = timedelta(seconds=self._settings.review.undo_seconds)
+        if present.state in (_S.REJECTED, _S.SNOOZED) and (present.decided_at or now) + window < now:
+            raise Refused(f"the {window.seconds} seconds to take this back are over (outreach {present.id})")
+
+    def _respect_claim(self, wish: _Wish, present: Outreach, now: datetime) -> None:
+        held = present.claimed_by not in (None, wish.actor)
+        if held and present.claimed_until is not None and present.claimed_until > now:
+            raise ClaimedByOther(present)
+
+    def _seen(self, connection: Connection, wish: _Wish) -> bool:
+        return any(decision.event_key == wish.event_key for decision in decisions_of(connection, wish.id))
+
+    def _lost(self, connection: Connection, wish: _Wish) -> Outreach:
+        present = outreach(connection, wish.id)
+        if wish.event_key and self._seen(connection, wish):
+            return present
+        raise self._too_late(connection, present)
+
+    def _too_late(self, connection: Connection, present: Outreach) -> DecidedByOther:
+        taken = decisions_of(connection, present.id)
+        last = taken[-1] if taken and taken[-1].outreach_version == present.version - 1 else None
+        if last is None and present.decided_by is not None:  # the machine moved it on after a decision
+            last = next((one for one in reversed(taken) if one.actor == present.decided_by), None)
+        return DecidedByOther(present, last.actor if last else None, last.kind if last else None)
+
+    def _rows(self, connection: Connection, outreaches: Sequence[Outreach]) -> list[dict[str, Any]]:
+        ids = [one.id for one in outreaches]
+        facts, attempts = card_facts(connection, ids), deliveries_of(connection, ids)
+        return [plain_row(one, facts[one.id], attempts.get(one.id, ())) for one in outreaches]
+
+    def _cards(self, connection: Connection, outreaches: Sequence[Outreach]) -> list[CardView]:
+        facts = card_facts(connection, [one.id for one in outreaches])
+        zone = self._settings.shop.zone
+        return [build_card(one, facts[one.id], zone) for one in outreaches]
