@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import polars as pl
 
-from predictors.histories import history_events, join_histories
+from predictors.histories import Summing, history_events, join_histories
 from predictors.moments import Moment, end_of_day
+from predictors.running import join_sums
 from predictors.snapshot import Snapshot
 
 # Columns of the feature frame that name the subject and are no features.
@@ -37,10 +38,28 @@ def issue_features(snapshot: Snapshot, moments: pl.DataFrame, subjects: pl.DataF
         `IDENTITY` and the features, all numbers but `payment_type`; rows sorted by moment and order.
         Subjects whose order was not on record at its moment are left out.
     """
-    everyone = describe(snapshot, moments.select("order_id", moment="placed_moment"))
-    events = history_events(snapshot, everyone, moments)
+    facts = order_facts(snapshot, moments)
     described = describe(snapshot, subjects.select("order_id", "moment"))
-    rows = join_histories(described, events)
+    return with_histories(described, lambda rows, wanted: join_sums(rows, facts, wanted), moment)
+
+
+def order_facts(snapshot: Snapshot, moments: pl.DataFrame) -> pl.DataFrame:
+    """Return what histories are made of: all facts about the orders of `moments`, sorted as they became available."""
+    everyone = describe(snapshot, moments.select("order_id", moment="placed_moment"))
+    return history_events(snapshot, everyone, moments)
+
+
+def with_histories(described: pl.DataFrame, summing: Summing, moment: Moment) -> pl.DataFrame:
+    """Finish the feature frame of `issue_features` from described subjects and the sums of their histories.
+
+    Parameters
+    ----------
+    described : polars.DataFrame
+        From `describe`.
+    summing : callable
+        Adds the sums of one history to subjects, as `predictors.running.join_sums` does.
+    """
+    rows = join_histories(described, summing)
     # The mean square is there for the spread only.
     histories = [c for c in rows.columns if c not in described.columns and not c.endswith("_squared")]
     columns = [*IDENTITY, *_order_columns(moment), *histories]

@@ -8,12 +8,12 @@ which names, is decided here; what concerns the order alone is in `predictors.fe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import polars as pl
 
 from predictors.labels import outcome_events
-from predictors.running import Sums, join_sums
+from predictors.running import Sums
 from predictors.snapshot import INSTANT, Snapshot
 
 # Column of the subjects: short name of the history. `everything` is the shop as a whole.
@@ -42,7 +42,7 @@ MAX_TRANSIT_DAYS = 60.0
 
 
 def history_events(snapshot: Snapshot, described: pl.DataFrame, moments: pl.DataFrame) -> pl.DataFrame:
-    """Return one row for each fact about an order: its keys, when it became available, and what it adds.
+    """Return one row for each fact about an order: its keys, when it became available, and what it adds, in that order.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def history_events(snapshot: Snapshot, described: pl.DataFrame, moments: pl.Data
     ]
     facts = pl.concat(parts, how="diagonal").with_columns(pl.col(COUNTS).fill_null(0.0))
     # What became available at the same instant is always added in the same order, whatever else is in the shop.
-    return facts.sort("available_at", "order_id", maintain_order=True).drop("order_id")
+    return facts.sort("available_at", "order_id", maintain_order=True)
 
 
 # Rate: the counts it is made of.
@@ -154,19 +154,23 @@ _WINDOWED = ("seller", "route", "region")
 _BUSY = ("seller", "route")
 
 
-def join_histories(subjects: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
+# Adds the sums of one history to the subjects, whatever holds them.
+Summing = Callable[[pl.DataFrame, Sums], pl.DataFrame]
+
+
+def join_histories(subjects: pl.DataFrame, summing: Summing) -> pl.DataFrame:
     """Add the features of every history to the subjects.
 
     Parameters
     ----------
     subjects : polars.DataFrame
         `moment` and the columns of `KEYS`, each row one subject.
-    events : polars.DataFrame
-        From `history_events`.
+    summing : callable
+        Over the rows of `history_events`, as `predictors.running.join_sums` reads them.
     """
     result = subjects.with_row_index("_row").sort("moment")
     for column, name in KEYS.items():
-        result = join_sums(result, events, _wanted(column, name))
+        result = summing(result, _wanted(column, name))
         if name != "shop":
             # Each history's sums go as soon as they are used: of a million orders all of them would be a gigabyte.
             result = result.with_columns(_features(name)).select(
