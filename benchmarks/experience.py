@@ -40,6 +40,7 @@ from predictors.experience_training import plain_chances
 from predictors.frames import Array, expit, logit
 from predictors.labels import LabelledBy, label_issues
 from predictors.moments import Moment, issue_subjects, order_moments
+from predictors.snapshot import Snapshot
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 ROUNDS = 300
@@ -100,10 +101,10 @@ def olist(folder: Path) -> Journeys:
     )
 
 
-def _labelled(snapshot: object) -> pl.DataFrame:
-    moments = order_moments(snapshot, due_days=14)  # type: ignore[arg-type]
+def _labelled(snapshot: Snapshot) -> pl.DataFrame:
+    moments = order_moments(snapshot, due_days=14)
     subjects = issue_subjects(moments, Moment.DUE)
-    labels = label_issues(snapshot, subjects, horizon_days=45, mode=LabelledBy.RATED)  # type: ignore[arg-type]
+    labels = label_issues(snapshot, subjects, horizon_days=45, mode=LabelledBy.RATED)
     return subjects.join(labels, on="order_id").select("customer_id", "moment", pl.col("issue").cast(pl.Int64))
 
 

@@ -28,12 +28,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from benchmarks.rivals.trees import environment
+from benchmarks.rivals import environments
 from bot.clock import SystemClock
 from bot.config import Settings
 from bot.services.importing.importer import Importer
 from bot.store import history, migrations
 from bot.store.database import open_database
+from predictors.backtest import refitted
 from predictors.baselines import ISSUE_BASELINES, Lesson
 from predictors.evaluation import METRICS, Comparison, Target, compare
 from predictors.features import issue_features
@@ -42,7 +43,7 @@ from predictors.issue import BoostingModel, LogisticModel
 from predictors.labels import BAD_RATING, LabelledBy, label_issues
 from predictors.moments import Moment, issue_subjects, order_moments
 from predictors.snapshot import Snapshot
-from predictors.training import LabelledRows, age_weights, labelled_rows, train_issue
+from predictors.training import age_weights
 
 HORIZON_DAYS, DUE_DAYS, SEED, RESAMPLES = 45, 14, 0, 500
 MAX_ECE = 0.03
@@ -60,7 +61,7 @@ def main() -> int:
     parser.add_argument("--to", dest="end", default="2018-05")
     parser.add_argument("--no-rivals", action="store_true")
     asked = parser.parse_args()
-    python = None if asked.no_rivals else environment.ensure()
+    python = None if asked.no_rivals else environments.ensure("trees")
     missed: list[str] = []
     with tempfile.TemporaryDirectory() as scratch:
         snapshot = read(asked.folder, Path(scratch))
@@ -104,58 +105,48 @@ def predict(
     for start, end in pairwise(months):
         later = judged.filter((pl.col("moment") >= start) & (pl.col("moment") < end))
         past = snapshot.at(start)
-        rated = LabelledBy.RATED
-        ours = train_issue(
-            past, moment, horizon_days=HORIZON_DAYS, due_days=DUE_DAYS, labelled_by=rated, seed=SEED
-        ).model
-        rows = labelled_rows(past, moment, horizon_days=HORIZON_DAYS, due_days=DUE_DAYS, mode=rated)
-        lesson = Lesson(
-            earlier=rows.frame,
-            target=rows.target,
-            later=later,
-            features=tuple(rows.features),
-            horizon_days=HORIZON_DAYS,
-            seed=SEED,
+        ours, lesson = refitted(
+            past, moment, later, horizon_days=HORIZON_DAYS, due_days=DUE_DAYS, mode=LabelledBy.RATED, seed=SEED
         )
         answers: dict[str, Array] = {OURS: ours.probabilities(later)}
         for name, baseline in ISSUE_BASELINES.items():
             if (p := baseline(lesson)) is not None:
                 answers[name] = p
-        answers[FORMER] = former(past, moment, rows, later)
+        answers[FORMER] = former(past, moment, lesson)
         if python is not None:
-            answers |= rivals(python, rows, later, start, scratch)
+            answers |= rivals(python, lesson, start, scratch)
         parts.append(answers)
         outcomes.append(later["bad"].to_numpy().astype(np.int64))
-        print(f"{moment.value} {start:%Y-%m}: {rows.frame.height} known, {later.height} judged", file=sys.stderr)
+        print(f"{moment.value} {start:%Y-%m}: {lesson.earlier.height} known, {later.height} judged", file=sys.stderr)
     return np.concatenate(outcomes), {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def former(past: Snapshot, moment: Moment, rows: LabelledRows, later: pl.DataFrame) -> Array:
+def former(past: Snapshot, moment: Moment, lesson: Lesson) -> Array:
     """The recipe before: labels that wait for the whole horizon, larger trees, without the histories that are new."""
     subjects = issue_subjects(order_moments(past, due_days=DUE_DAYS), moment)
     waited = label_issues(past, subjects, horizon_days=HORIZON_DAYS, mode=LabelledBy.RATED)
-    frame = rows.frame.drop("issue").join(waited.select("order_id", "issue"), on="order_id", maintain_order="left")
-    columns = [name for name in rows.features if not any(part in name for part in _NEW)]
+    frame = lesson.earlier.drop("issue").join(waited.select("order_id", "issue"), on="order_id", maintain_order="left")
+    columns = [name for name in lesson.features if not any(part in name for part in _NEW)]
     trees = BoostingModel(
         seed=SEED, max_leaf_nodes=8, min_samples_leaf=40, l2_regularization=5.0, max_features=0.3, max_iter=120
     )
     y, weight = frame["issue"].to_numpy().astype(np.int64), age_weights(frame, past.until)
     z = [
-        logit(part.fit(frame.select(columns), y, sample_weight=weight).predict_proba(later.select(columns))[:, 1])
+        logit(
+            part.fit(frame.select(columns), y, sample_weight=weight).predict_proba(lesson.later.select(columns))[:, 1]
+        )
         for part in (LogisticModel(), trees)
     ]
     return expit(np.mean(z, axis=0))
 
 
-def rivals(
-    python: Path, rows: LabelledRows, later: pl.DataFrame, start: datetime, scratch: Path
-) -> Mapping[str, Array]:
+def rivals(python: Path, lesson: Lesson, start: datetime, scratch: Path) -> Mapping[str, Array]:
     """Let LightGBM and CatBoost learn from the same rows, in their own environment."""
     earlier_file, later_file, answers = (scratch / f"{name}.parquet" for name in ("earlier", "later", "answers"))
-    weight = pl.Series("weight", age_weights(rows.frame, start))
-    rows.frame.select(*rows.features, "issue", weight).write_parquet(earlier_file)
-    later.select(rows.features).write_parquet(later_file)
-    script = Path(environment.__file__).with_name("fit.py")
+    weight = pl.Series("weight", age_weights(lesson.earlier, start))
+    lesson.earlier.select(*lesson.features, "issue", weight).write_parquet(earlier_file)
+    lesson.later.select(lesson.features).write_parquet(later_file)
+    script = environments.HERE / "trees" / "fit.py"
     subprocess.run([str(python), str(script), str(earlier_file), str(later_file), str(answers)], check=True)
     said = pl.read_parquet(answers)
     return {name: said[name].to_numpy() for name in RIVALS}

@@ -24,6 +24,7 @@ from predictors.evaluation import Comparison, Target, compare
 from predictors.features import issue_features
 from predictors.frames import Array, feature_columns
 from predictors.labels import LabelledBy, label_issues, resolve_mode
+from predictors.model import TrainedModel
 from predictors.moments import Moment, issue_subjects, order_moments
 from predictors.scoring import spanned
 from predictors.snapshot import Snapshot
@@ -136,23 +137,41 @@ def backtest_issue(
         if not later.height:
             continue
         past = snapshot.at(origin)
-        model = train_issue(
-            past, moment, horizon_days=horizon_days, due_days=due_days, labelled_by=mode, seed=seed, draws=draws
-        ).model
-        rows = labelled_rows(past, moment, horizon_days=horizon_days, due_days=due_days, mode=mode)
-        lesson = Lesson(
-            earlier=rows.frame,
-            target=rows.target,
-            later=later,
-            features=tuple(rows.features),
-            horizon_days=horizon_days,
-            seed=seed,
+        model, lesson = refitted(
+            past, moment, later, horizon_days=horizon_days, due_days=due_days, mode=mode, seed=seed, draws=draws
         )
         predictions = {OURS: model.probabilities(later), **_answers(ISSUE_BASELINES, lesson)}
         fitted = Fitted(as_of=origin, rows=model.rows, positives=model.positives, stage=model.stage.value)
         parts.append(_Part(rows=later, y=_whole(later["issue"]), predictions=predictions, fitted=fitted))
     _tell(progress, end, len(starts), len(starts))
     return _together(parts, snapshot.timezone, seed)
+
+
+def refitted(
+    past: Snapshot,
+    moment: Moment,
+    later: pl.DataFrame,
+    *,
+    horizon_days: int,
+    due_days: int,
+    mode: LabelledBy,
+    seed: int,
+    draws: pl.DataFrame | None = None,
+) -> tuple[TrainedModel, Lesson]:
+    """Train as of the end of `past`; return our model, and what baselines learn of the same and are asked about `later`."""
+    model = train_issue(
+        past, moment, horizon_days=horizon_days, due_days=due_days, labelled_by=mode, seed=seed, draws=draws
+    ).model
+    rows = labelled_rows(past, moment, horizon_days=horizon_days, due_days=due_days, mode=mode)
+    lesson = Lesson(
+        earlier=rows.frame,
+        target=rows.target,
+        later=later,
+        features=tuple(rows.features),
+        horizon_days=horizon_days,
+        seed=seed,
+    )
+    return model, lesson
 
 
 def backtest_churn(

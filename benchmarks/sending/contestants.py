@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from benchmarks.rivals.celery import environment
+from benchmarks.rivals import environments
 from benchmarks.sending.computing import named, seconds_of
 from benchmarks.sending.mails import orders
 from benchmarks.sending.shop import REPOSITORY, Shop, new_shop
@@ -78,7 +78,7 @@ def bare(load: Load, sink: Sink) -> Result:
 
 def celery(load: Load, sink: Sink, *, processes: int = 2, prefetch: int = 16) -> Result:
     """Send by Celery's prefork pool from a full queue."""
-    python = str(environment.ensure())
+    python = str(environments.ensure("celery", project_behind=True))
     with _folder() as folder, new_shop(folder, "sqlite", sink.url) as shop:
         environ = {
             **shop.environment,

@@ -1,6 +1,6 @@
 """The Celery application: one task builds one mail and hands it in; no guard against sending it twice.
 
-Runs in the environment of `benchmarks.rivals.celery.environment`, never in the project's own. Tuned in good faith:
+Runs in the environment that `benchmarks.rivals.environments` makes, never in the project's own. Tuned in good faith:
 the connection to the mail server is kept by each worker process, tasks are prefetched, results, events, remote
 control, gossip and heartbeats are off; tasks are persistent, and acknowledged when done.
 
