@@ -21,9 +21,10 @@ from benchmarks.shops.real_orders import olist_folder, olist_snapshot
 from predictors.fragility import fragilities
 from predictors.frames import Array, logit
 from predictors.labels import LabelledBy
+from predictors.learning_rows import labelled_rows
 from predictors.model import TrainedModel
 from predictors.moments import Moment
-from predictors.training import labelled_rows, train_issue
+from predictors.training import train_issue
 
 TRAINED, UNTIL = datetime(2018, 2, 1, 2, tzinfo=UTC), datetime(2018, 4, 1, 3, tzinfo=UTC)
 BINS, RESAMPLES, SEED = 20, 1000, 0

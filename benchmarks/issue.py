@@ -41,9 +41,9 @@ from predictors.features import issue_features
 from predictors.frames import Array, expit, logit
 from predictors.issue import BoostingModel, LogisticModel
 from predictors.labels import BAD_RATING, LabelledBy, label_issues
+from predictors.learning_rows import age_weights
 from predictors.moments import Moment, issue_subjects, order_moments
 from predictors.snapshot import Snapshot
-from predictors.training import age_weights
 
 HORIZON_DAYS, DUE_DAYS, SEED, RESAMPLES = 45, 14, 0, 500
 MAX_ECE = 0.03

@@ -23,9 +23,10 @@ from benchmarks.shops.real_orders import olist_folder, olist_snapshot
 from predictors.explain import FACTS, MAX_REASONS, MIN_EFFECT, Fact, without_fact
 from predictors.frames import Array
 from predictors.labels import LabelledBy
+from predictors.learning_rows import labelled_rows
 from predictors.model import TrainedModel
 from predictors.moments import Moment
-from predictors.training import labelled_rows, train_issue
+from predictors.training import train_issue
 
 TRAINED, UNTIL = datetime(2018, 2, 1, 2, tzinfo=UTC), datetime(2018, 5, 1, 3, tzinfo=UTC)
 ROWS, ORDERS_OF_FACTS, SEED = 150, 25, 0

@@ -24,11 +24,12 @@ from predictors.evaluation import Comparison, Target, compare
 from predictors.features import issue_features
 from predictors.frames import Array, feature_columns
 from predictors.labels import LabelledBy, label_issues, resolve_mode
+from predictors.learning_rows import labelled_rows
 from predictors.model import TrainedModel
 from predictors.moments import Moment, issue_subjects, order_moments
 from predictors.scoring import spanned
 from predictors.snapshot import Snapshot
-from predictors.training import labelled_rows, train_issue
+from predictors.training import train_issue
 
 OURS = "aftercare"
 # More than a gate needs: here the ends of the intervals themselves are read.

@@ -1,8 +1,9 @@
-"""A calibrator that may only help: it tempers over-confidence, leaves the level alone, and is kept only if it helped.
+"""A calibrator that may only help: it tempers over-confidence about the base rate, and is kept only if it helped.
 
 The level of trouble drifts with the season. On Olist a calibrator of the logistic stage that also shifted the level,
 fitted to the months before 2018-02, left a calibration error of .091 at purchase on the months after; the slope alone
-left .049. The level therefore comes from the refit on all data, and only the slope about the base rate is learned.
+left .049. The level therefore comes from the refit on all data, only the slope about the base rate is learned here, and
+how far the level runs ahead of refits in `predictors.level`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ MIN_EACH_CLASS = 50
 
 
 class SlopeCalibrator(BaseEstimator):
-    """p' = sigmoid(anchor + slope * (logit(p) - anchor)), with the anchor at the log-odds of the base rate.
+    """p' = sigmoid(anchor + slope * (logit(p) - anchor) + shift), with the anchor at the log-odds of the base rate.
 
     Parameters
     ----------
@@ -29,11 +30,17 @@ class SlopeCalibrator(BaseEstimator):
         1 leaves the probabilities as they are; below 1 draws them towards the base rate.
     anchor : float
         Log-odds that stay where they are.
+    shift : float
+        Added to all log-odds: how far the level runs ahead of refits (`predictors.level`).
     """
 
-    def __init__(self, slope: float = 1.0, anchor: float = 0.0) -> None:
+    # What was stored before there was a shift has none.
+    shift = 0.0
+
+    def __init__(self, slope: float = 1.0, anchor: float = 0.0, shift: float = 0.0) -> None:
         self.slope = slope
         self.anchor = anchor
+        self.shift = shift
 
     def fit(self, p: Array, y: Any) -> SlopeCalibrator:
         """Learn the slope from probabilities and outcomes, after moving them to the level of the outcomes."""
@@ -50,9 +57,17 @@ class SlopeCalibrator(BaseEstimator):
         self.slope = float(minimize_scalar(loss, bounds=(0.3, 1.5), method="bounded").x)
         return self
 
+    def tempered(self, p: Array) -> Array:
+        """Return the probabilities with the slope alone, (n,)."""
+        return expit(self.anchor + self.slope * (logit(p) - self.anchor))
+
     def transform(self, p: Array) -> Array:
         """Return calibrated probabilities, (n,)."""
-        return expit(self.anchor + self.slope * (logit(p) - self.anchor))
+        return expit(self.anchor + self.slope * (logit(p) - self.anchor) + self.shift)
+
+    def shifted(self, amount: float) -> SlopeCalibrator:
+        """Return the same with another shift."""
+        return SlopeCalibrator(slope=self.slope, anchor=self.anchor, shift=amount)
 
 
 def guarded_calibrator(p: Array, y: Any) -> SlopeCalibrator:

@@ -19,10 +19,10 @@ from predictors.drift import FeatureShift, Level, WeekLevel, feature_shifts, lev
 from predictors.features import issue_features
 from predictors.gates import Target
 from predictors.labels import LabelledBy
+from predictors.learning_rows import labelled_rows
 from predictors.model import TrainedModel
 from predictors.moments import Moment, issue_subjects, order_moments
 from predictors.snapshot import Snapshot
-from predictors.training import labelled_rows
 
 __all__ = ["Reading", "Thresholds", "read_churn", "read_issue"]
 

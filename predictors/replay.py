@@ -19,10 +19,11 @@ from predictors.errors import PredictorError
 from predictors.frames import Array
 from predictors.gates import MIN_EACH_CLASS, Target, Verdict, gate
 from predictors.labels import LabelledBy
+from predictors.learning_rows import labelled_rows
 from predictors.model import TrainedModel
 from predictors.moments import Moment
 from predictors.snapshot import Snapshot
-from predictors.training import labelled_rows, train_issue
+from predictors.training import train_issue
 
 
 @dataclass(frozen=True, kw_only=True)

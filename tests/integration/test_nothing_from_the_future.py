@@ -25,10 +25,11 @@ from bot.store.enums import ModelStatus, PromotionWay
 from bot.store.tables import metadata
 from predictors.issue import LogisticModel
 from predictors.labels import LabelledBy
+from predictors.learning_rows import labelled_rows
 from predictors.model import Stage, TrainedModel
 from predictors.moments import Moment
 from predictors.registry import save_model
-from predictors.training import labelled_rows, train_issue
+from predictors.training import train_issue
 from tests.integration.invented import NOW, write_rows
 from tests.unit.shops import START, Rows, invented_shop, snapshot
 

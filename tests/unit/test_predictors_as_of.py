@@ -17,9 +17,10 @@ from polars.testing import assert_frame_equal
 from predictors.features import issue_features
 from predictors.issue import BlendModel
 from predictors.labels import LabelledBy, label_issues
+from predictors.learning_rows import labelled_rows
 from predictors.model import Stage, TrainedModel
 from predictors.moments import Moment, issue_subjects, order_moments
-from predictors.training import labelled_rows, train_issue
+from predictors.training import train_issue
 from tests.unit.shops import START, Rows, hours, invented_shop, snapshot
 
 KINDS = ["paid", "shipped", "delivered", "exception", "cancelled", "review", "csat", "ticket_opened", "refunded"]

@@ -13,11 +13,12 @@ from predictors.errors import FeatureMismatchError, FrameError, NaiveFrameError
 from predictors.features import issue_features
 from predictors.issue import BlendModel
 from predictors.labels import LabelledBy
+from predictors.learning_rows import labelled_rows
 from predictors.model import Stage
 from predictors.moments import Moment, issue_subjects, order_moments
 from predictors.scoring import score_issue
 from predictors.snapshot import FRAMES, Snapshot, empty
-from predictors.training import labelled_rows, train_issue
+from predictors.training import train_issue
 from tests.unit.shops import START, Rows, invented_shop, snapshot
 
 UNTIL = START + timedelta(days=230)
@@ -77,7 +78,7 @@ def test_a_shop_without_rows_gets_rules_and_no_predictions() -> None:
     for moment in (Moment.PLACED, Moment.DUE):
         result = train_issue(seen, moment, horizon_days=20)
         assert (result.model.stage, result.model.rows, result.model.kinds) == (Stage.RULES, 0, None)
-        assert score_issue(result.model, seen, moments, issue_subjects(moments, moment)) == []
+        assert not len(score_issue(result.model, seen, moments, issue_subjects(moments, moment)))
 
 
 @pytest.mark.parametrize("stars", [1.0, 5.0])

@@ -13,8 +13,9 @@ from polars.testing import assert_frame_equal
 
 from predictors.features import issue_features
 from predictors.labels import LabelledBy
+from predictors.learning_rows import labelled_rows
 from predictors.moments import Moment, issue_subjects, order_moments
-from predictors.training import _split, labelled_rows
+from predictors.training import _split
 from tests.unit.shops import START, Rows, invented_shop, snapshot
 
 ORDERS = 80

@@ -10,13 +10,14 @@ import polars as pl
 import pytest
 
 from benchmarks.contacted import HIGH, HORIZON_DAYS, PLACED, ContactedShop, chosen_by_people, drawn_by_chance, predicted
-from predictors import training
+from predictors import learning_rows
 from predictors.errors import FrameError
 from predictors.issue import LogisticModel
 from predictors.labels import TROUBLE_KINDS, LabelledBy
+from predictors.learning_rows import LabelledRows, age_weights, labelled_rows
 from predictors.moments import Moment
 from predictors.snapshot import INSTANT, Snapshot, empty
-from predictors.training import LabelledRows, TrainingResult, age_weights, labelled_rows, train_issue
+from predictors.training import TrainingResult, train_issue
 from predictors.treatment import CONTACT, DRAWS, MAX_WEIGHT, left_alone
 from tests.unit.shops import START, invented_shop
 from tests.unit.shops import snapshot as shop_snapshot
@@ -156,7 +157,7 @@ def trained(rows: dict[str, list[dict[str, Any]]], draws: pl.DataFrame | None = 
 def test_a_shop_without_any_contact_trains_exactly_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = invented_shop(500, seed=3)
     found = trained(rows, draws=drawn())
-    monkeypatch.setattr(training, "left_alone", lambda *_, **__: None)
+    monkeypatch.setattr(learning_rows, "left_alone", lambda *_, **__: None)
     before = trained(rows)
     frame = before.learned_from
     assert frame is not None
