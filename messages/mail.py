@@ -184,7 +184,13 @@ def words_to_html(text: str) -> str:
 
 
 def _rendered(paragraphs: Sequence[str]) -> str:
-    return str(_MARKDOWN.render("\n\n".join(paragraphs))) if paragraphs else ""
+    return _from_markdown("\n\n".join(paragraphs)) if paragraphs else ""
+
+
+@lru_cache(maxsize=256)
+def _from_markdown(text: str) -> str:
+    """Read Markdown; what many mails of a day share, such as an article's link, is read once."""
+    return str(_MARKDOWN.render(text))
 
 
 def _plain_paragraph(text: str) -> str:

@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 
 from bot.decide.lifecycle import OutreachState, move
 from bot.decide.policy import Reason, Refused, Verdict
+from bot.store.at_once import insert_at_once
 from bot.store.bulk import insert_rows
 from bot.store.controls import RESTORED, STOPPED, controls_held
 from bot.store.delivery import attempt_row, since_when
@@ -271,7 +272,10 @@ def _take(
             )
             for one in claimed
         ]
-        insert_rows(connection, deliveries, rows)
+        if connection.dialect.name == "sqlite":
+            insert_rows(connection, deliveries, rows)
+        else:
+            insert_at_once(connection, deliveries, rows)
     return claimed
 
 

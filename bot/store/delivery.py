@@ -12,8 +12,10 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
+from sqlalchemy.dialects import postgresql
 
 from bot.decide.lifecycle import OutreachState, move
+from bot.store.at_once import change_at_once, given_like
 from bot.store.controls import RESTORED, get_control
 from bot.store.enums import DeliveryState
 from bot.store.outreach import Outreach, as_outreach, change_state, outreach
@@ -217,11 +219,16 @@ def settle_sent(connection: Connection, sent: Sequence[tuple[Outreach, Mapping[s
             move(OutreachState(row.state), _S.SENT)
             moved.append((one, proof))
     if moved:
-        connection.execute(_MARK_SENT, [{"sent_id": one.id, "at": now, "proof": dict(proof)} for one, proof in moved])
-        keys = [
-            {"of_key": f"outreach:{one.id}:{one.attempts}", "at": now, "proof": dict(proof)} for one, proof in moved
+        rows = [
+            {"sent_id": one.id, "of_key": f"outreach:{one.id}:{one.attempts}", "proof": dict(proof)}
+            for one, proof in moved
         ]
-        connection.execute(_CLOSE_SENT, keys)
+        if connection.dialect.name == "sqlite":
+            connection.execute(_MARK_SENT, [{**row, "at": now} for row in rows])
+            connection.execute(_CLOSE_SENT, [{**row, "at": now} for row in rows])
+        else:
+            change_at_once(connection, _MARK_SENT_AT_ONCE, rows, at=now)
+            change_at_once(connection, _CLOSE_SENT_AT_ONCE, rows, at=now)
         add_touchpoints(connection, [_contact(one, now) for one, _ in moved])
     return {one.id for one, _ in moved}
 
@@ -267,29 +274,44 @@ _LOCK = (
     .order_by(outreaches.c.id)
     .with_for_update()
 )
-_MARK_SENT = (
-    sa.update(outreaches)
-    .where(outreaches.c.id == sa.bindparam("sent_id"))
-    .values(
-        state=_S.SENT.value,
-        version=outreaches.c.version + 1,
-        updated_at=sa.bindparam("at", type_=outreaches.c.updated_at.type),
-        sent_at=sa.bindparam("at", type_=outreaches.c.sent_at.type),
-        evidence=sa.bindparam("proof", type_=outreaches.c.evidence.type),
-        refusal=None,
-        next_attempt_at=None,
-        sending_since=None,
-        sending_by=None,
+
+
+def _mark_sent(sent_id: sa.ColumnElement[int], proof: sa.ColumnElement[Any]) -> sa.Update:
+    at = sa.bindparam("at", type_=outreaches.c.updated_at.type)
+    return (
+        sa.update(outreaches)
+        .where(outreaches.c.id == sent_id)
+        .values(
+            state=_S.SENT.value,
+            version=outreaches.c.version + 1,
+            updated_at=at,
+            sent_at=at,
+            evidence=proof,
+            refusal=None,
+            next_attempt_at=None,
+            sending_since=None,
+            sending_by=None,
+        )
     )
-)
-_CLOSE_SENT = (
-    sa.update(deliveries)
-    .where(deliveries.c.key == sa.bindparam("of_key"), _open(deliveries.c.state))
-    .values(
-        state=DeliveryState.SENT.value,
-        finished_at=sa.bindparam("at", type_=deliveries.c.finished_at.type),
-        evidence=sa.bindparam("proof", type_=deliveries.c.evidence.type),
-        error=None,
-        next_attempt_at=None,
+
+
+def _close_sent(of_key: sa.ColumnElement[str], proof: sa.ColumnElement[Any]) -> sa.Update:
+    return (
+        sa.update(deliveries)
+        .where(deliveries.c.key == of_key, _open(deliveries.c.state))
+        .values(
+            state=DeliveryState.SENT.value,
+            finished_at=sa.bindparam("at", type_=deliveries.c.finished_at.type),
+            evidence=proof,
+            error=None,
+            next_attempt_at=None,
+        )
     )
-)
+
+
+_PROOF = sa.bindparam("proof", type_=outreaches.c.evidence.type)
+_MARK_SENT = _mark_sent(sa.bindparam("sent_id"), _PROOF)
+_CLOSE_SENT = _close_sent(sa.bindparam("of_key"), _PROOF)
+_GIVEN = given_like(sent_id=sa.BigInteger(), of_key=sa.Text(), proof=postgresql.JSONB())
+_MARK_SENT_AT_ONCE = _mark_sent(_GIVEN.c.sent_id, _GIVEN.c.proof)
+_CLOSE_SENT_AT_ONCE = _close_sent(_GIVEN.c.of_key, _GIVEN.c.proof)

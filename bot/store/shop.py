@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from bot.store import tables
+from bot.store.at_once import insert_at_once
 from bot.store.once import insert_new, insert_once
 from bot.store.tables import metadata
 
@@ -258,7 +259,11 @@ def add_touchpoint(
 
 def add_touchpoints(connection: Connection, points: Sequence[Touchpoint]) -> None:
     """Append touchpoints, their ids not counting; those whose (source, external id) stands already are left out."""
-    insert_new(connection, tables.touchpoints, [_touchpoint_row(one) for one in points])
+    rows = [_touchpoint_row(one) for one in points]
+    if connection.dialect.name == "sqlite":
+        insert_new(connection, tables.touchpoints, rows)
+    else:
+        insert_at_once(connection, tables.touchpoints, rows, once=True)
 
 
 def _touchpoint_row(one: Touchpoint) -> dict[str, Any]:
