@@ -17,10 +17,10 @@ from typing import Any
 
 import yaml
 
+from messages.contact_wish import ContactWish, contact_wish
 from messages.encoder import TextEncoder
 from messages.intents import IntentClassifier
 from messages.knowledge import Article, Hit, KnowledgeIndex
-from messages.opting_out_words import asks_to_end_contact
 
 __all__ = ["Answer", "Answerer", "Decision", "KnownIntent", "Thresholds", "known_intents", "language_of"]
 
@@ -59,8 +59,8 @@ _ORDER = (
     KnownIntent.SMALLTALK,
     KnownIntent.ORDER_STATUS,
 )
-# How sure the classifier must be where no phrase decided. An opt-out by mistake silences the check-ins of somebody
-# who did not ask for it, safety by mistake costs one look of a colleague.
+# How sure the classifier must be where no phrase decided. An opt-out that it suspects is asked about, never carried
+# out; safety by mistake costs one look of a colleague.
 _SURE = {
     KnownIntent.SAFETY: 0.45,
     KnownIntent.OPT_OUT: 0.75,
@@ -68,6 +68,8 @@ _SURE = {
     KnownIntent.SMALLTALK: 0.6,
     KnownIntent.ORDER_STATUS: 0.5,
 }
+# Only a phrase is quite sure.
+_NEARLY_SURE = 0.9999
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +96,10 @@ class Answer:
         The cited article.
     text : str
         The section that answers, word for word; empty where nothing is quoted.
+    options : tuple of str
+        Where one question is asked back: the titles to choose from.
+    about_contact : bool
+        The message may ask to end contact, and may not: that is what is to be asked.
     """
 
     intent: KnownIntent
@@ -103,6 +109,7 @@ class Answer:
     article: Article | None = None
     text: str = ""
     options: tuple[str, ...] = field(default=())
+    about_contact: bool = False
 
 
 class Answerer:
@@ -149,24 +156,46 @@ class Answerer:
         hits = self._search(question, language_of(question, locale), products)
         if intent in (KnownIntent.SAFETY, KnownIntent.HUMAN):
             return Answer(intent=intent, decision=Decision.HANDOFF, confidence=sure, hits=hits)
-        if intent in (KnownIntent.OPT_OUT, KnownIntent.SMALLTALK):
+        if intent is KnownIntent.SMALLTALK or (intent is KnownIntent.OPT_OUT and sure == 1.0):
             return Answer(intent=intent, decision=Decision.ANSWER, confidence=sure)
-        return self._from_articles(intent, hits, may_clarify)
+        found = self._from_articles(intent, hits, may_clarify)
+        if intent is KnownIntent.OPT_OUT:  # as the classifier thinks
+            return self._about_contact(intent, question, sure, hits, may_clarify)
+        if intent is KnownIntent.QUESTION and contact_wish(question) is ContactWish.UNCLEAR:
+            # An article that answers a question about it says more.
+            asked = found.decision is Decision.ANSWER and question.rstrip().endswith(("?", "？"))
+            return found if asked else self._about_contact(intent, question, 0.0, hits, may_clarify)
+        return found
 
     def intent_of(self, question: str) -> tuple[KnownIntent, float]:
         """Return the known intent of a message and how sure that is; `question` where none fits."""
         phrases = _intent_data().phrases
-        text, bare = _normal(question), _bare(question)
+        text, bare, wish = _normal(question), _bare(question), contact_wish(question)
         for intent in _ORDER:
-            asks = intent is KnownIntent.OPT_OUT and asks_to_end_contact(question)
-            if asks or bare in phrases[intent].whole or phrases[intent].inside.search(text):
+            if intent is KnownIntent.OPT_OUT:
+                # Its phrases, and what turns them into their contrary, are looked at there.
+                found_there = wish is ContactWish.END
+            else:
+                found_there = bare in phrases[intent].whole or phrases[intent].inside.search(text) is not None
+            if found_there:
                 return intent, 1.0
-        if len(question) > _CLASSIFIED_CHARACTERS:
+        if len(question) > _CLASSIFIED_CHARACTERS or wish is ContactWish.UNCLEAR:
             return KnownIntent.QUESTION, 0.0
         found = self._classifier.decide([question])[0]
         if found.label is None or found.label not in _SURE or found.confidence < _SURE[KnownIntent(found.label)]:
             return KnownIntent.QUESTION, 0.0
-        return KnownIntent(found.label), round(found.confidence, 4)
+        if found.label == KnownIntent.OPT_OUT and wish is ContactWish.KEEP:
+            return KnownIntent.QUESTION, 0.0
+        return KnownIntent(found.label), min(round(found.confidence, 4), _NEARLY_SURE)
+
+    @staticmethod
+    def _about_contact(
+        intent: KnownIntent, question: str, sure: float, hits: tuple[Hit, ...], may_clarify: bool
+    ) -> Answer:
+        """Ask whether contact shall end; a longer message has more in it than this, so a human reads it."""
+        short = may_clarify and len(question) <= _CLASSIFIED_CHARACTERS
+        decision = Decision.CLARIFY if short else Decision.HANDOFF
+        return Answer(intent=intent, decision=decision, confidence=sure, hits=hits, about_contact=True)
 
     def _from_articles(self, intent: KnownIntent, hits: tuple[Hit, ...], may_clarify: bool) -> Answer:
         best = hits[0].score if hits else 0.0

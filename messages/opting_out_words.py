@@ -1,7 +1,7 @@
 """Whether the words of a reply ask to end contact: the whole first line, in ten languages, never a word within it.
 
 The phrases are those of `opt_out` in intents.yaml and the patterns of opting_out_words.yaml. What a longer text is
-about is judged by `messages.answers`.
+about is judged by `messages.contact_wish`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-__all__ = ["asks_to_end_contact"]
+__all__ = ["asks_to_end_contact", "folded", "is_bare_word"]
 
 _WORDS = Path(__file__).with_name("opting_out_words.yaml")
 _PHRASES = Path(__file__).with_name("intents.yaml")
@@ -45,7 +45,7 @@ def asks_to_end_contact(line: str) -> bool:
     if not line or len(line) > _LINE_CHARACTERS:
         return False
     grammar = _grammar()
-    clauses = [clause for clause in map(_bare, map(_folded, _CLAUSE_END.split(line))) if clause]
+    clauses = [clause for clause in map(_bare, map(folded, _CLAUSE_END.split(line))) if clause]
     first = grammar.reason.split(clauses[0], maxsplit=1)[0].strip() if clauses else ""
     if not grammar.requests.fullmatch(f"{first} "):
         return False
@@ -62,7 +62,12 @@ def _bare(clause: str) -> str:
     return text.strip()
 
 
-def _folded(text: str) -> str:
+def is_bare_word(line: str) -> bool:
+    """Return whether a line is one of the words that begin other sentences too, such as `stop`."""
+    return _bare(folded(line)) in _grammar().alone
+
+
+def folded(text: str) -> str:
     """Return text without case, accents and punctuation, words one space apart."""
     text = unicodedata.normalize("NFKC", text).casefold().translate(_LETTERS)
     text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
@@ -73,7 +78,7 @@ def _folded(text: str) -> str:
 def _grammar() -> _Grammar:
     tree: dict[str, Any] = yaml.safe_load(_WORDS.read_text(encoding="utf-8"))
     phrases = yaml.safe_load(_PHRASES.read_text(encoding="utf-8"))["opt_out"]["phrases"]
-    rows = [re.escape(_folded(phrase.removeprefix("="))) + " " for phrase in phrases if "*" not in phrase]
+    rows = [re.escape(folded(phrase.removeprefix("="))) + " " for phrase in phrases if "*" not in phrase]
     for language, listed in tree["words"].items():
         rows += [_row(row, " ?" if language == "ja" else " ") for row in listed]
     courtesies = _choices(tree["courtesies"])
@@ -99,7 +104,7 @@ def _row(row: str, space: str) -> str:
 
 
 def _choices(rows: Iterable[str]) -> list[str]:
-    return [_folded(one.replace("_", " ")) for row in rows for one in row.split("|")]
+    return [folded(one.replace("_", " ")) for row in rows for one in row.split("|")]
 
 
 def _either(choices: Iterable[str]) -> str:

@@ -76,3 +76,26 @@ def test_an_opt_out_from_check_ins_is_written_down_though_another_purpose_was_fo
         record_consent(connection, person.id, "email", "news", True, "agent", None, now + timedelta(days=1))
         assert consent_of(connection, [person.id], "email", CHECK_INS) == {person.id: False}
         assert consent_of(connection, [person.id], "email") == {person.id: False}
+
+
+def test_who_may_want_no_more_check_ins_is_asked_and_then_believed(talk: Talk) -> None:
+    asked = talk.say("How do I unsubscribe?")
+    assert asked.decision is ConversationDecision.CLARIFY
+    assert "STOP" in talk.told(asked)
+    assert talk.rows("consents") == []
+    assert talk.say("STOP").decision is ConversationDecision.OPT_OUT
+    assert len(talk.rows("consents")) == 1
+
+
+def test_who_is_unclear_about_it_twice_is_given_to_a_human(talk: Talk) -> None:
+    talk.say("How do I unsubscribe?")
+    again = talk.say("I cannot unsubscribe, the link is broken")
+    assert (again.decision, again.handoff_id is not None) == (ConversationDecision.HANDOFF, True)
+    assert talk.rows("handoffs")[0].reason == "unclear"
+    assert talk.rows("consents") == []
+
+
+@pytest.mark.parametrize("words", ["Please don't stop emailing me", "Don't unsubscribe me", "I never asked to stop"])
+def test_who_wants_contact_to_go_on_keeps_it(talk: Talk, words: str) -> None:
+    assert talk.say(words).decision is not ConversationDecision.OPT_OUT
+    assert talk.rows("consents") == []

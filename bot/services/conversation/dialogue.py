@@ -49,7 +49,7 @@ class Reason(StrEnum):
     SAFETY = "safety"  # somebody may be in danger
     ASKED = "asked_for_human"
     NO_ANSWER = "no_answer"  # no article comes near enough
-    UNCLEAR = "unclear"  # still unclear after the one question back
+    UNCLEAR = "unclear"  # still unclear after the one question back, or too long to ask one
     SAME_ANSWER = "same_answer"  # the answer would be the one just given
     ORDER_UNKNOWN = "order_unknown"  # order data asked for by somebody who is not known to own the order
     ORDER_OVERDUE = "order_overdue"  # long past its promise
@@ -138,7 +138,7 @@ class Dialogue:
         now: datetime,
     ) -> _Step:
         made = ConversationDecision
-        if answer.intent is KnownIntent.OPT_OUT:
+        if answer.intent is KnownIntent.OPT_OUT and not answer.about_contact:
             return _Step(decision=made.OPT_OUT)
         if thread.state == ConversationState.HUMAN:
             return _Step(decision=made.SILENT, urgent=answer.intent is KnownIntent.SAFETY)
@@ -160,6 +160,8 @@ class Dialogue:
         if answer.decision is Decision.CLARIFY:
             if thread.clarifications == 0:
                 return _Step(decision=made.CLARIFY)
+            return _Step(decision=made.HANDOFF, template="handoff", reason=Reason.UNCLEAR)
+        if answer.about_contact:
             return _Step(decision=made.HANDOFF, template="handoff", reason=Reason.UNCLEAR)
         reason = Reason.NO_ANSWER if any(c.isalnum() for c in utterance.text) else Reason.NO_WORDS
         return _Step(decision=made.HANDOFF, reason=reason)

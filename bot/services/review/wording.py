@@ -42,6 +42,8 @@ class Wording:
         elif answer.article is not None:
             template = "answer"
             values = {"quote": answer.text, "article_title": answer.article.title}
+        elif answer.decision is Decision.CLARIFY and answer.about_contact:
+            template = "opt_out_unclear"
         elif answer.decision is Decision.CLARIFY:
             template = "clarify"
             one, two, *_ = (*answer.options, None, None)

@@ -1,0 +1,94 @@
+"""What counts as asking to end contact, what is asked about, and what is neither; in ten languages."""
+
+from __future__ import annotations
+
+import string
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from messages.answers import Answerer, Decision, KnownIntent, known_intents
+from messages.contact_wish import ContactWish, contact_wish
+from messages.knowledge import Article, KnowledgeIndex
+
+DATA = Path(__file__).parents[1] / "data" / "opt_out"
+SETS = {name: yaml.safe_load((DATA / f"{name}.yaml").read_text(encoding="utf-8")) for name in ("main", "held_out")}
+KINDS = ("ends", "unclear", "stays")
+
+
+def cases(kind: str) -> list[str]:
+    return [words for languages in SETS.values() for kinds in languages.values() for words in kinds[kind]]
+
+
+@pytest.fixture(scope="module")
+def answerer() -> Answerer:
+    index = KnowledgeIndex.build([Article(id="cleaning", title="Cleaning the grinder", body="Clean it weekly.")])
+    return Answerer(index, known_intents(lexical_only=True))
+
+
+def test_the_tables_hold_enough_cases_of_each_kind_in_ten_languages() -> None:
+    for languages in SETS.values():
+        assert len(languages) == 10
+        for language, kinds in languages.items():
+            assert set(kinds) == set(KINDS)
+            for kind, lines in kinds.items():
+                assert len(lines) == len(set(lines)) >= (12 if language in ("en", "de") else 5), (language, kind)
+
+
+@pytest.mark.parametrize("words", cases("ends"))
+def test_a_request_ends_contact(words: str) -> None:
+    assert contact_wish(words) is ContactWish.END
+
+
+@pytest.mark.parametrize("words", cases("unclear"))
+def test_what_may_be_a_request_is_asked_about(words: str) -> None:
+    assert contact_wish(words) is ContactWish.UNCLEAR
+
+
+@pytest.mark.parametrize("words", cases("stays"))
+def test_what_is_no_request_ends_nothing(words: str) -> None:
+    assert contact_wish(words) is not ContactWish.END
+
+
+def test_nearly_nobody_is_asked_who_meant_something_else() -> None:
+    asked = [words for words in cases("stays") if contact_wish(words) is ContactWish.UNCLEAR]
+    assert len(asked) <= 0.02 * len(cases("stays")), asked
+
+
+def test_the_intent_follows_the_words_and_the_classifier_alone_ends_nothing(answerer: Answerer) -> None:
+    for kind in KINDS:
+        for words in cases(kind):
+            found = answerer.answer(words)
+            ends = found.intent is KnownIntent.OPT_OUT and found.decision is Decision.ANSWER
+            assert ends is (kind == "ends"), words
+            if kind == "unclear":
+                assert (found.decision, found.about_contact) == (Decision.CLARIFY, True), words
+
+
+def test_what_sounds_like_it_without_its_words_is_asked_about(answerer: Answerer) -> None:
+    found = answerer.answer("I never asked for these messages, make them end")
+    assert (found.intent, found.decision, found.about_contact) == (KnownIntent.OPT_OUT, Decision.CLARIFY, True)
+
+
+def test_a_long_message_that_may_ask_for_it_goes_to_a_human(answerer: Answerer) -> None:
+    story = "I tried to unsubscribe and the link does not work. " + "The lamp is green and on. " * 20
+    found = answerer.answer(story)
+    assert (found.decision, found.about_contact) == (Decision.HANDOFF, True)
+
+
+def test_a_request_at_the_end_of_a_sentence_without_end_is_seen() -> None:
+    assert contact_wish("the lamp is green and on " * 30 + ", please unsubscribe me") is ContactWish.END
+
+
+def test_a_second_sentence_that_takes_the_request_back_makes_it_unclear() -> None:
+    assert contact_wish("I thought about it. Please unsubscribe me. No wait, don't unsubscribe me.") is (
+        ContactWish.UNCLEAR
+    )
+
+
+@given(st.text(alphabet=string.ascii_lowercase + " .,?!\"'“”„«»「」\n配信停止を", max_size=600))
+def test_any_message_is_judged(text: str) -> None:
+    assert contact_wish(text) in ContactWish
