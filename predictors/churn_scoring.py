@@ -12,8 +12,9 @@ from predictors.explain import Fact, explain
 from predictors.fragility import Shock, fragilities
 from predictors.frames import feature_columns
 from predictors.model import Stage, TrainedModel, reference_values
-from predictors.scoring import Scored
-from predictors.snapshot import Snapshot
+from predictors.rescoring import predicted
+from predictors.scoring import ScoredRows
+from predictors.snapshot import INSTANT, Snapshot
 
 FACTS: tuple[Fact, ...] = (
     Fact(
@@ -98,26 +99,20 @@ def purchases_model(snapshot: Snapshot, *, horizon_days: int) -> TrainedModel:
     )
 
 
-def score_churn(model: TrainedModel, snapshot: Snapshot, customers: tuple[int, int] | None = None) -> list[Scored]:
+def score_churn(model: TrainedModel, snapshot: Snapshot, customers: tuple[int, int] | None = None) -> ScoredRows:
     """Score every customer with an order by the snapshot's end, or those with ids in a range (both ends included)."""
     frame = customer_features(snapshot, snapshot.until)
     if customers is not None:
         frame = frame.filter(pl.col("customer_id").is_between(*customers))
-    if not frame.height:
-        return []
     features = frame.select(model.features)
-    probabilities = model.probabilities(features)
-    reasons = explain(model, features, probabilities.tolist(), FACTS)
-    shaken = fragilities(model, features, probabilities, SHOCKS)
-    return [
-        Scored(
-            customer_id=customer_id,
-            order_id=None,
-            moment="now",
-            as_of=snapshot.until,
-            probability=float(p),
-            reasons=why,
-            fragility=how,
-        )
-        for customer_id, p, why, how in zip(frame["customer_id"], probabilities, reasons, shaken, strict=True)
-    ]
+    again = predicted(model, features)
+    identity = frame.select(
+        "customer_id", order_id=pl.lit(None, dtype=pl.Int64), as_of=pl.lit(snapshot.until).cast(INSTANT)
+    )
+    return ScoredRows(
+        "now",
+        identity,
+        again.probabilities,
+        explain(model, features, again.probabilities, FACTS, again),
+        fragilities(model, features, again.probabilities, SHOCKS, again),
+    )

@@ -2,24 +2,31 @@
 
 One method for every stage: a group of features that belong to one fact is set to its typical values, and the
 subject is predicted again; the effect is the difference. For a linear model this is its exact contribution, for
-trees it is fast (a batch prediction a group), always consistent with the model that is used, and shares no
+trees it is fast (only trees that ask about the group change, `predictors.rescoring`), always consistent with the model that is used, and shares no
 credit among features that say the same thing. It says what the model looks at, not what causes trouble.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from predictors import sentences
 from predictors.frames import Array
+from predictors.lazy_rows import LazyRows
 from predictors.model import TrainedModel
+from predictors.rescoring import Predicted, predicted
 from predictors.sentences import Row, counted
 
-__all__ = ["FACTS", "MAX_REASONS", "MIN_EFFECT", "Fact", "Reason", "Row", "clearing", "counted", "explain"]
+__all__ = ["FACTS", "MAX_REASONS", "MIN_EFFECT", "Fact", "Reason", "Reasons", "Row", "clearing", "counted", "explain"]
+
+Places = npt.NDArray[np.int8]
 
 # Effects below one point of probability are not worth a reader's time.
 MIN_EFFECT = 0.01
@@ -70,10 +77,102 @@ FACTS: tuple[Fact, ...] = (
 )  # fmt: skip
 
 
+class Reasons(LazyRows[list[Reason]]):
+    """The strongest reasons of each row, strongest first; kept as columns, since most are only stored.
+
+    Attributes
+    ----------
+    chosen : array of int, (places, n)
+        Which fact each place tells of; -1: there is no further reason.
+    effects, without : array, (places, n)
+    """
+
+    def __init__(self, frame: pl.DataFrame, facts: Sequence[Fact], chosen: Places, effects: Array, without: Array):
+        self.chosen = chosen
+        self.effects = effects
+        self.without = without
+        self._frame = frame
+        self._facts = facts
+
+    def __len__(self) -> int:
+        return self._frame.height
+
+    def row(self, index: int) -> list[Reason]:
+        return [
+            Reason(feature=fact, text=texts[index], effect=effects[index], without=float(self.without[place, index]))
+            for place, (texts, effects) in enumerate(zip(self.texts, self.rounded_effects, strict=True))
+            if (fact := self.name(place, index)) is not None
+        ]
+
+    def name(self, place: int, index: int) -> str | None:
+        """Return the name of the fact that a row's place tells of."""
+        number = int(self.chosen[place, index])
+        return None if number < 0 else self._facts[number].name
+
+    @property
+    def names(self) -> list[list[str | None]]:
+        """The name of the fact in each place of each row."""
+        known = np.array([*(fact.name for fact in self._facts), None], dtype=object)
+        return [known[of_place].tolist() for of_place in self.chosen]
+
+    @cached_property
+    def rounded_effects(self) -> list[list[float]]:
+        """The effects as they are shown, to a hundredth of a point."""
+        return [[round(effect, 4) for effect in of_place] for of_place in self.effects.tolist()]
+
+    @cached_property
+    def texts(self) -> list[list[str]]:
+        """The sentence in each place of each row; nothing where there is no reason."""
+        found = np.full(self.chosen.shape, "", dtype=object)
+        for number, fact in enumerate(self._facts):
+            places, rows = np.nonzero(self.chosen == number)
+            if len(rows):
+                view = _RowView(self._frame, rows)
+                found[places, rows] = [fact.text(view.at(index)) for index in range(len(rows))]
+        return [of_place.tolist() for of_place in found]
+
+
+class _RowView(Mapping[str, Any]):
+    """One of some rows of a frame at a time; a column is only read out once something asks for it."""
+
+    def __init__(self, frame: pl.DataFrame, rows: npt.NDArray[np.intp]) -> None:
+        self._frame = frame
+        self._rows = pl.Series(rows)
+        self._columns: dict[str, list[Any] | None] = {}
+        self._index = 0
+
+    def at(self, index: int) -> _RowView:
+        self._index = index
+        return self
+
+    def get(self, name: str, default: Any = None) -> Any:
+        try:
+            column = self._columns[name]
+        except KeyError:
+            known = name in self._frame.columns
+            column = self._columns[name] = self._frame[name].gather(self._rows).to_list() if known else None
+        return default if column is None else column[self._index]
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._frame.columns:
+            raise KeyError(name)
+        return self.get(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._frame.columns)
+
+    def __len__(self) -> int:
+        return self._frame.width
+
+
 def explain(
-    model: TrainedModel, frame: pl.DataFrame, probabilities: Sequence[float] | Array, facts: Sequence[Fact] = FACTS
-) -> list[list[Reason]]:
-    """Return the strongest reasons that raise each prediction, strongest first.
+    model: TrainedModel,
+    frame: pl.DataFrame,
+    probabilities: Sequence[float] | Array,
+    facts: Sequence[Fact] = FACTS,
+    again: Predicted | None = None,
+) -> Reasons:
+    """Find the strongest reasons that raise each prediction.
 
     Parameters
     ----------
@@ -84,28 +183,25 @@ def explain(
         What the model predicts for these rows.
     facts : sequence of Fact
         The table of feature texts.
+    again : Predicted, optional
+        The rows ready to be predicted again, where somebody has them already.
     """
     p = np.asarray(probabilities, dtype=np.float64)
     told = [fact for fact in facts if any(name in model.features for name in fact.features)]
-    if not told or not frame.height:
-        return [[] for _ in range(frame.height)]
-    without = np.stack([without_fact(model, frame, p, fact) for fact in told])
-    effects = p - without
-    # Ties keep the order of the table.
-    strongest = np.argsort(-effects, axis=0, kind="stable")[:MAX_REASONS]
-    return [
-        [
-            Reason(
-                feature=told[k].name,
-                text=told[k].text(row),
-                effect=round(float(effects[k, index]), 4),
-                without=float(without[k, index]),
-            )
-            for k in strongest[:, index]
-            if effects[k, index] >= MIN_EFFECT
-        ]
-        for index, row in enumerate(frame.iter_rows(named=True))
-    ]
+    places = min(MAX_REASONS, len(told)) if frame.height else 0
+    chosen = np.full((places, frame.height), -1, dtype=np.int8)
+    strongest, left = np.zeros(chosen.shape), np.zeros(chosen.shape)
+    if places:
+        again = again or predicted(model, frame, p)
+        without = again.with_values([typical_values(model, fact) for fact in told])
+        effects = p - without
+        rows = np.arange(frame.height)
+        for place in range(places):
+            best = effects.argmax(axis=0)  # of equals the first of the table
+            strongest[place], left[place] = effects[best, rows], without[best, rows]
+            chosen[place] = np.where(strongest[place] >= MIN_EFFECT, best, -1)
+            effects[best, rows] = -np.inf
+    return Reasons(frame, told, chosen, strongest, left)
 
 
 def clearing(reasons: Sequence[Reason], threshold: float) -> Reason | None:
@@ -118,12 +214,10 @@ def clearing(reasons: Sequence[Reason], threshold: float) -> Reason | None:
 
 def without_fact(model: TrainedModel, frame: pl.DataFrame, p: Array, fact: Fact) -> Array:
     """Predict with one fact at its typical values, (n,); rows where it is typical already keep their prediction."""
-    used = [name for name in fact.features if name in model.features]
-    typical = [pl.lit(model.reference.get(name)).cast(frame.schema[name]).alias(name) for name in used]
-    unusual = frame.select(
-        pl.any_horizontal(pl.col(name).ne_missing(value) for name, value in zip(used, typical, strict=True)).alias("_")
-    )["_"]
-    result = p.copy()
-    if unusual.any():
-        result[unusual.to_numpy()] = model.probabilities(frame.filter(unusual).with_columns(typical))
+    result: Array = predicted(model, frame, p).with_values([typical_values(model, fact)])[0]
     return result
+
+
+def typical_values(model: TrainedModel, fact: Fact) -> dict[str, float | str | None]:
+    """Return the features of a fact that the model takes, at their typical values."""
+    return {name: model.reference.get(name) for name in fact.features if name in model.features}

@@ -7,6 +7,8 @@ an order, which changes later, is not even in the snapshot.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from predictors.histories import Summing, history_events, join_histories
@@ -59,9 +61,21 @@ def with_histories(described: pl.DataFrame, summing: Summing, moment: Moment) ->
     summing : callable
         Adds the sums of one history to subjects, as `predictors.running.join_sums` does.
     """
-    rows = join_histories(described, summing)
+    return finished(join_histories(described, summing), described.columns, moment)
+
+
+def finished(rows: pl.DataFrame, described: Sequence[str], moment: Moment) -> pl.DataFrame:
+    """Make features of described subjects with their histories.
+
+    Parameters
+    ----------
+    rows : polars.DataFrame
+        From `predictors.histories.join_histories`.
+    described : sequence of str
+        The columns that were there before the histories.
+    """
     # The mean square is there for the spread only.
-    histories = [c for c in rows.columns if c not in described.columns and not c.endswith("_squared")]
+    histories = [c for c in rows.columns if c not in described and not c.endswith("_squared")]
     columns = [*IDENTITY, *_order_columns(moment), *histories]
     rows = rows.with_columns(_order_features()).with_columns(_against_history())
     return rows.select(columns + _AGAINST[moment]).sort("moment", "order_id")

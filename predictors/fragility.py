@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import polars as pl
 
 from predictors.frames import Array
+from predictors.lazy_rows import LazyRows
 from predictors.model import TrainedModel
 from predictors.moments import Moment
+from predictors.rescoring import Predicted, predicted
 
 # The largest move of the probability under any shock: below the first it is low, below the second medium.
 LOW_BELOW, MEDIUM_BELOW = 0.05, 0.15
@@ -115,10 +118,84 @@ SHOCKS: Mapping[Moment, tuple[Shock, ...]] = {
 }  # fmt: skip
 
 
+class Fragilities(LazyRows[Fragility]):
+    """The fragility of each row; kept as columns, since most are only stored.
+
+    Attributes
+    ----------
+    names : tuple of str
+        The shocks that were told.
+    before : array, (n,)
+        Probabilities without a shock.
+    shocked : array, (shocks, n)
+        Probabilities under each.
+    """
+
+    def __init__(self, names: tuple[str, ...], before: Array, shocked: Array) -> None:
+        self.names = names
+        self.before = before
+        self.shocked = shocked
+
+    def __len__(self) -> int:
+        return len(self.before)
+
+    def row(self, index: int) -> Fragility:
+        moved = (of_shock[index] for of_shock in self.rounded)
+        return Fragility(
+            level=self.levels[index], shocks=tuple(zip(self.names, moved, strict=True)), text=self.texts[index]
+        )
+
+    @cached_property
+    def levels(self) -> list[str]:
+        """How far the shocks move each prediction at most: low, medium or high."""
+        if not self.names:
+            return ["low"] * len(self)
+        farthest = np.abs(self.shocked - self.before).max(axis=0)
+        place = np.searchsorted((LOW_BELOW, MEDIUM_BELOW), farthest, side="right")
+        found: list[str] = np.array(["low", "medium", "high"], dtype=object)[place].tolist()
+        return found
+
+    @cached_property
+    def rounded(self) -> list[list[float]]:
+        """The probabilities under each shock as they are shown."""
+        return [[round(p, 6) for p in of_shock] for of_shock in self.shocked.tolist()]
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """Say the shock that raises each prediction most; none does: that it stays."""
+        if not self.names or not len(self):
+            return [""] * len(self)
+        worst = self.shocked.argmax(axis=0)
+        after = self.shocked[worst, np.arange(len(self))]
+        worst[after - self.before < 0.01] = -1
+        # Only whole percentages are said, so that few sentences differ. Both rint and Python round halves to even.
+        points = np.rint(100 * self.before), np.rint(100 * np.where(worst < 0, 0.0, after))
+        said = np.column_stack([points[0], worst, points[1]]).astype(np.int64)
+        distinct, which = np.unique(said, axis=0, return_inverse=True)
+        sentences = np.array([self._sentence(*one) for one in distinct.tolist()], dtype=object)
+        found: list[str] = sentences[which.ravel()].tolist()
+        return found
+
+    def _sentence(self, before: int, worst: int, after: int) -> str:
+        if worst < 0:
+            return f"{before} % now; no small shock raises it"
+        return f"{before} % now; {self.names[worst]}: {after} %"
+
+
 def fragilities(
-    model: TrainedModel, frame: pl.DataFrame, probabilities: Array, shocks: Sequence[Shock] | None = None
-) -> list[Fragility]:
-    """Return the fragility of each row; shocks that touch no feature of the model are left out."""
+    model: TrainedModel,
+    frame: pl.DataFrame,
+    probabilities: Array,
+    shocks: Sequence[Shock] | None = None,
+    again: Predicted | None = None,
+) -> Fragilities:
+    """Return the fragility of each row; shocks that touch no feature of the model are left out.
+
+    Parameters
+    ----------
+    again : Predicted, optional
+        The rows ready to be predicted again, where somebody has them already.
+    """
     table = SHOCKS.get(Moment(model.moment), ()) if shocks is None else shocks
     told = [
         shock
@@ -126,27 +203,16 @@ def fragilities(
         if set(shock.changes) & set(model.features) and set(shock.changes) <= set(frame.columns)
     ]
     if not told or not frame.height:
-        return [Fragility(level="low", shocks=(), text="") for _ in range(frame.height)]
-    shocked = np.stack([model.probabilities(shaken(frame, shock)) for shock in told])
-    farthest = np.abs(shocked - probabilities).max(axis=0)
-    return [
-        Fragility(
-            level="low" if move < LOW_BELOW else "medium" if move < MEDIUM_BELOW else "high",
-            shocks=tuple((shock.name, round(float(p), 6)) for shock, p in zip(told, moved, strict=True)),
-            text=_sentence(float(before), told, moved),
-        )
-        for before, move, moved in zip(probabilities, farthest, shocked.T, strict=True)
-    ]
+        return Fragilities((), probabilities, np.empty((0, frame.height)))
+    again = again or predicted(model, frame, probabilities)
+    shocked = [again.with_columns(frame.select(_changed(shock))) for shock in told]
+    return Fragilities(tuple(shock.name for shock in told), probabilities, np.stack(shocked))
 
 
 def shaken(frame: pl.DataFrame, shock: Shock) -> pl.DataFrame:
     """Return the rows as they would be after a shock."""
-    return frame.with_columns(value.alias(name) for name, value in shock.changes.items())
+    return frame.with_columns(_changed(shock))
 
 
-def _sentence(before: float, shocks: Sequence[Shock], moved: Array) -> str:
-    """Say the shock that raises the prediction most; none does: that it stays."""
-    worst = int(np.argmax(moved))
-    if moved[worst] - before < 0.01:
-        return f"{100 * before:.0f} % now; no small shock raises it"
-    return f"{100 * before:.0f} % now; {shocks[worst].name}: {100 * moved[worst]:.0f} %"
+def _changed(shock: Shock) -> list[pl.Expr]:
+    return [value.alias(name) for name, value in shock.changes.items()]

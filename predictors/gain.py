@@ -22,7 +22,8 @@ from predictors.fragility import Shock, fragilities
 from predictors.frames import Array, feature_columns
 from predictors.model import Stage, TrainedModel, reference_values
 from predictors.moments import Moment, order_moments
-from predictors.scoring import Scored
+from predictors.rescoring import predicted
+from predictors.scoring import ScoredRows
 from predictors.snapshot import INSTANT, Schema, Snapshot
 from predictors.training import TrainingResult
 from predictors.uplift import UpliftModel
@@ -148,30 +149,19 @@ def ranking_out_of_fold(
     return {name: {"value": of.value, "low": of.low, "high": of.high} for name, of in found.items()}
 
 
-def score_uplift(model: TrainedModel, snapshot: Snapshot, orders: pl.DataFrame, *, due_days: int) -> list[Scored]:
+def score_uplift(model: TrainedModel, snapshot: Snapshot, orders: pl.DataFrame, *, due_days: int) -> ScoredRows:
     """Predict the gain of contacting now for each order of a frame with `order_id`; now is the snapshot's end."""
-    if not orders.height:
-        return []
     subjects = orders.select("order_id", moment=pl.lit(snapshot.until).cast(INSTANT))
     frame = _features(snapshot, subjects, due_days)
     features = frame.select(feature_columns(frame, IDENTITY))
-    gains = model.probabilities(features)
-    reasons = explain(model, features, gains.tolist(), GAIN_FACTS)
-    shaken = fragilities(model, features, gains, GAIN_SHOCKS)
-    return [
-        Scored(
-            customer_id=customer_id,
-            order_id=order_id,
-            moment=model.moment,
-            as_of=snapshot.until,
-            probability=float(gain),
-            reasons=why,
-            fragility=how,
-        )
-        for (order_id, customer_id, _), gain, why, how in zip(
-            frame.select(IDENTITY).iter_rows(), gains, reasons, shaken, strict=True
-        )
-    ]
+    again = predicted(model, features)
+    return ScoredRows(
+        model.moment,
+        frame.select("customer_id", "order_id", as_of="moment"),
+        again.probabilities,
+        explain(model, features, again.probabilities, GAIN_FACTS, again),
+        fragilities(model, features, again.probabilities, GAIN_SHOCKS, again),
+    )
 
 
 def _features(snapshot: Snapshot, subjects: pl.DataFrame, due_days: int) -> pl.DataFrame:

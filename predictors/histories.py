@@ -170,7 +170,7 @@ def join_histories(subjects: pl.DataFrame, summing: Summing) -> pl.DataFrame:
     """
     result = subjects.with_row_index("_row").sort("moment")
     for column, name in KEYS.items():
-        result = summing(result, _wanted(column, name))
+        result = summing(result, wanted_sums(column, name))
         if name != "shop":
             # Each history's sums go as soon as they are used: of a million orders all of them would be a gigabyte.
             result = result.with_columns(_features(name)).select(
@@ -179,7 +179,8 @@ def join_histories(subjects: pl.DataFrame, summing: Summing) -> pl.DataFrame:
     return result.sort("_row").select(pl.exclude("^_.*$"))
 
 
-def _wanted(column: str, name: str) -> Sums:
+def wanted_sums(column: str, name: str) -> Sums:
+    """Return which sums a history is made of: `column` and `name` are those of `KEYS`."""
     if name == "shop":
         rates, fading = tuple(_RATES), ("late_rate", *_FADING_OF["seller"], *_FADING_OF["route"])
     else:

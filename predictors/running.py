@@ -64,9 +64,8 @@ def join_sums(subjects: pl.DataFrame, facts: pl.DataFrame, wanted: Sums) -> pl.D
             *[pl.col(count).alias(name) for count, name in zip(wanted.whole, whole, strict=True)],
             *[(pl.col(count) * growth).alias(name) for count, name in zip(wanted.fading, fading, strict=True)],
         )
+        # Of several at one instant the last holds them all, and it is the last before a moment that is joined.
         .with_columns(pl.col(*whole, *fading).cum_sum().over(wanted.column))
-        .group_by(wanted.column, "available_at", maintain_order=True)
-        .last()
     )
     result = _before(subjects, running, "moment", wanted.column).with_columns(
         *[pl.col(name).fill_null(0.0) for name in whole],

@@ -9,13 +9,15 @@ from datetime import datetime, timedelta
 import numpy as np
 import polars as pl
 
-from predictors.explain import Reason, explain
+from predictors.explain import Reason, Reasons, explain
 from predictors.features import IDENTITY, issue_features
-from predictors.fragility import Fragility, fragilities
-from predictors.frames import feature_columns
+from predictors.fragility import Fragilities, Fragility, fragilities
+from predictors.frames import Array, feature_columns
 from predictors.kinds import shares_of
+from predictors.lazy_rows import LazyRows
 from predictors.model import Stage, TrainedModel
 from predictors.moments import Moment, issue_subjects, order_moments
+from predictors.rescoring import kind_shares, predicted
 from predictors.rules import REFERENCE, untrained_rules
 from predictors.snapshot import Snapshot
 
@@ -81,7 +83,55 @@ def recent_subjects(
     return chosen
 
 
-def score_issue(model: TrainedModel, snapshot: Snapshot, moments: pl.DataFrame, subjects: pl.DataFrame) -> list[Scored]:
+class ScoredRows(LazyRows[Scored]):
+    """Predictions of one model with all that is said about them; kept as columns, since most are only stored.
+
+    Attributes
+    ----------
+    moment : str
+    identity : polars.DataFrame
+        customer_id, order_id (null of a customer), as_of
+    probability : array, (n,)
+    reasons, fragility
+        Of the same rows.
+    kinds : array (n, 4), optional
+        The share of each of `predictors.kinds.KINDS`.
+    """
+
+    def __init__(
+        self,
+        moment: str,
+        identity: pl.DataFrame,
+        probability: Array,
+        reasons: Reasons,
+        fragility: Fragilities,
+        kinds: Array | None = None,
+    ) -> None:
+        self.moment = moment
+        self.identity = identity
+        self.probability = probability
+        self.reasons = reasons
+        self.fragility = fragility
+        self.kinds = kinds
+
+    def __len__(self) -> int:
+        return self.identity.height
+
+    def row(self, index: int) -> Scored:
+        customer_id, order_id, as_of = self.identity.row(index)
+        return Scored(
+            customer_id=customer_id,
+            order_id=order_id,
+            moment=self.moment,
+            as_of=as_of,
+            probability=float(self.probability[index]),
+            reasons=self.reasons[index],
+            fragility=self.fragility[index],
+            issue_kinds={} if self.kinds is None else shares_of(self.kinds[index : index + 1])[0],
+        )
+
+
+def score_issue(model: TrainedModel, snapshot: Snapshot, moments: pl.DataFrame, subjects: pl.DataFrame) -> ScoredRows:
     """Predict, explain and shock the subjects at their own moments.
 
     Parameters
@@ -91,32 +141,23 @@ def score_issue(model: TrainedModel, snapshot: Snapshot, moments: pl.DataFrame, 
     subjects : polars.DataFrame
         From `issue_subjects`.
     """
-    if not subjects.height:
-        return []
-    frame = issue_features(snapshot, moments, subjects, Moment(model.moment))
-    columns = feature_columns(frame, IDENTITY)
-    probabilities = model.probabilities(frame)
-    reasons = explain(model, frame.select(columns), probabilities.tolist())
-    shaken = fragilities(model, frame.select(columns), probabilities)
-    kinds: list[Mapping[str, float]] = [{}] * frame.height
-    if model.kinds is not None:
-        kinds = shares_of(model.kinds.predict_proba(model.taken(frame)))
-    identity = frame.select(IDENTITY).iter_rows()
-    return [
-        Scored(
-            customer_id=customer_id,
-            order_id=order_id,
-            moment=model.moment,
-            as_of=at,
-            probability=float(np.clip(p, 0.0, 1.0)),
-            reasons=why,
-            fragility=how,
-            issue_kinds=which,
-        )
-        for (order_id, customer_id, at), p, why, how, which in zip(
-            identity, probabilities, reasons, shaken, kinds, strict=True
-        )
-    ]
+    return score_features(model, issue_features(snapshot, moments, subjects, Moment(model.moment)))
 
 
-__all__ = ["Scored", "order_moments", "recent_subjects", "rules_model", "score_issue", "spanned"]
+def score_features(model: TrainedModel, frame: pl.DataFrame) -> ScoredRows:
+    """Predict, explain and shock the rows of a feature frame (`predictors.features.issue_features`)."""
+    features = frame.select(feature_columns(frame, IDENTITY))
+    again = predicted(model, features)
+    return ScoredRows(
+        model.moment,
+        frame.select("customer_id", "order_id", as_of="moment"),
+        np.clip(again.probabilities, 0.0, 1.0),
+        explain(model, features, again.probabilities, again=again),
+        fragilities(model, features, again.probabilities, again=again),
+        None if model.kinds is None else kind_shares(model.kinds, model.taken(features)),
+    )
+
+
+__all__ = [
+    "Scored", "ScoredRows", "order_moments", "recent_subjects", "rules_model", "score_features", "score_issue", "spanned",
+]  # fmt: skip

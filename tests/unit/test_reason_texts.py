@@ -204,7 +204,7 @@ def test_an_effect_is_what_the_model_itself_says_without_the_fact(model: Trained
 def test_a_row_of_typical_values_has_no_reason() -> None:
     model, frame = TREES
     typical = _typical(model, frame.head(3), model.features)
-    assert explain(model, typical, model.probabilities(typical)) == [[], [], []]
+    assert list(explain(model, typical, model.probabilities(typical))) == [[], [], []]
 
 
 def test_a_row_is_explained_alone_as_among_others() -> None:
@@ -212,7 +212,7 @@ def test_a_row_is_explained_alone_as_among_others() -> None:
     together = explain(model, frame.head(6), model.probabilities(frame.head(6)))
     for index in range(6):
         alone = frame[index]
-        assert explain(model, alone, model.probabilities(alone)) == [together[index]]
+        assert list(explain(model, alone, model.probabilities(alone))) == [together[index]]
 
 
 @settings(max_examples=12, deadline=None)

@@ -1,0 +1,187 @@
+"""Predicting the same rows again with some features changed: for reasons and shocks, many times over.
+
+Models of which `predictors.additive` knows the parts are asked quickly, all others by a whole prediction; both say the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import polars as pl
+
+from predictors.additive import Linear, Part, Trees
+from predictors.frames import Array, FrameEncoder, expit, logit
+from predictors.issue import BlendModel, BoostingModel, LogisticModel
+from predictors.kinds import KINDS, PRIOR_EACH, KindModel
+from predictors.model import TrainedModel
+
+__all__ = ["Predicted", "kind_shares", "predicted"]
+
+Values = Mapping[str, float | str | None]
+
+
+class Predicted(Protocol):
+    """Rows with what the model predicts for them, (n,)."""
+
+    @property
+    def probabilities(self) -> Array: ...
+
+    def with_values(self, cases: Sequence[Values]) -> Array:
+        """Predict with some features at the same value in all rows, (cases, n)."""
+
+    def with_columns(self, changed: pl.DataFrame) -> Array:
+        """Predict with some features replaced row by row, (n,)."""
+
+
+def predicted(model: TrainedModel, frame: pl.DataFrame, probabilities: Array | None = None) -> Predicted:
+    """Predict rows, ready to be predicted again.
+
+    Parameters
+    ----------
+    probabilities : array, (n,), optional
+        What the model predicts for the rows, where that is known already.
+    """
+    if not frame.height:
+        return _Whole(model, frame, np.empty(0))
+    parts = _parts(model.estimator)
+    if parts is None or type(model) is not TrainedModel:
+        known = model.probabilities(frame) if probabilities is None else probabilities
+        return _Whole(model, frame, known)
+    encoder, additive = parts
+    return _InParts(model, encoder, additive, model.taken(frame), probabilities)
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """Any model: each change is a prediction of the rows that it changes."""
+
+    model: TrainedModel
+    frame: pl.DataFrame
+    probabilities: Array
+
+    def with_values(self, cases: Sequence[Values]) -> Array:
+        return np.stack([self._with(case) for case in cases]) if cases else np.empty((0, self.frame.height))
+
+    def with_columns(self, changed: pl.DataFrame) -> Array:
+        return self.model.probabilities(self.frame.with_columns(changed))
+
+    def _with(self, values: Values) -> Array:
+        typical = [pl.lit(value).cast(self.frame.schema[name]).alias(name) for name, value in values.items()]
+        unusual = self.frame.select(
+            pl.any_horizontal(
+                pl.col(name).ne_missing(value) for name, value in zip(values, typical, strict=True)
+            ).alias("_")
+        )["_"]
+        result = self.probabilities.copy()
+        if unusual.any():
+            result[unusual.to_numpy()] = self.model.probabilities(self.frame.filter(unusual).with_columns(typical))
+        return result
+
+
+class _InParts:
+    """A model whose log-odds are known in parts."""
+
+    def __init__(
+        self,
+        model: TrainedModel,
+        encoder: FrameEncoder,
+        parts: Sequence[Part],
+        frame: pl.DataFrame,
+        probabilities: Array | None,
+    ) -> None:
+        self._model = model
+        self._encoder = encoder
+        self._parts = parts
+        self._frame = frame
+        # Column by column in memory: parts read single columns.
+        self._matrix = np.asfortranarray(encoder.transform(frame))
+        self._places = _places(encoder)
+        self._scores = [part.scores(self._matrix)[0] for part in parts]
+        self.probabilities = self._linked(self._scores) if probabilities is None else probabilities
+
+    def with_values(self, cases: Sequence[Values]) -> Array:
+        placed = [self._constants(case) for case in cases]
+        changes = [
+            part.changes(self._matrix, placed)
+            if isinstance(part, Trees)
+            else np.stack([part.change(self._matrix, case)[0] for case in placed])
+            for part in self._parts
+        ]
+        return np.stack(
+            [
+                self._linked([score + change[number] for score, change in zip(self._scores, changes, strict=True)])
+                for number in range(len(cases))
+            ]
+        )
+
+    def with_columns(self, changed: pl.DataFrame) -> Array:
+        names = [name for name in changed.columns if name in self._encoder.columns_]
+        if any(name in self._encoder.categories_ for name in names):
+            return self._model.probabilities(self._frame.with_columns(changed))
+        new = {
+            self._places[name][0]: changed[name].cast(pl.Float64).fill_null(float("nan")).to_numpy().astype(np.float64)
+            for name in names
+        }
+        return self._linked(
+            [score + part.change(self._matrix, new)[0] for score, part in zip(self._scores, self._parts, strict=True)]
+        )
+
+    def _linked(self, scores: Sequence[Array]) -> Array:
+        # Of one part its own probability, of several the mean log-odds, bounded as `predictors.issue.BlendModel` does.
+        if len(scores) == 1:
+            return self._model.calibrator.transform(expit(scores[0]))
+        bounded = [logit(expit(score)) for score in scores]
+        return self._model.calibrator.transform(expit(np.mean(bounded, axis=0)))
+
+    def _constants(self, values: Values) -> dict[int, float]:
+        found: dict[int, float] = {}
+        for name, value in values.items():
+            if name in self._encoder.categories_:
+                levels = self._encoder.categories_[name]
+                found |= {place: float(value == level) for place, level in zip(self._places[name], levels, strict=True)}
+            else:
+                found[self._places[name][0]] = float("nan") if value is None else float(value)
+        return found
+
+
+def _places(encoder: FrameEncoder) -> dict[str, list[int]]:
+    """Return the columns of the matrix that stand for each feature."""
+    places: dict[str, list[int]] = {}
+    begin = 0
+    for name in encoder.columns_:
+        width = len(encoder.categories_[name]) if name in encoder.categories_ else 1
+        places[name] = list(range(begin, begin + width))
+        begin += width
+    return places
+
+
+def _parts(estimator: Any) -> tuple[FrameEncoder, list[Part]] | None:
+    models = estimator.parts_ if type(estimator) is BlendModel else [estimator]
+    found: list[Part] = []
+    for model in models:
+        part: Part | None = None
+        if type(model) is LogisticModel:
+            part = Linear.of(model.pipeline_)
+        elif type(model) is BoostingModel:
+            part = Trees.of(model.model_)
+        if part is None or model.encoder_.feature_names_ != models[0].encoder_.feature_names_:
+            return None
+        found.append(part)
+    return models[0].encoder_, found
+
+
+def kind_shares(model: KindModel, frame: pl.DataFrame) -> Array:
+    """Return what `KindModel.predict_proba` does, (n, 4), each row by itself."""
+    if model.pipeline_ is None or not frame.height:
+        return model.predict_proba(frame)
+    scores = Linear.of(model.pipeline_).scores(np.asfortranarray(model.encoder_.transform(frame)))
+    if len(scores) == 1:  # two kinds
+        scores = np.stack([np.zeros(frame.height), scores[0]])
+    weights = np.exp(scores - scores.max(axis=0))
+    shares = np.zeros((frame.height, len(KINDS)))
+    shares[:, [KINDS.index(kind) for kind in model.pipeline_.classes_]] = (weights / weights.sum(axis=0)).T
+    result: Array = (model.rows_ * shares + PRIOR_EACH) / (model.rows_ + PRIOR_EACH * len(KINDS))
+    return result
