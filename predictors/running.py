@@ -7,10 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import polars as pl
 
+from predictors.snapshot import INSTANT
+
 _DAY = 86400.0
+# Before any fact.
+_LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +43,21 @@ class Sums:
     fading: Sequence[str] = ()
     half_life_days: float = 60.0
 
+    @property
+    def whole_columns(self) -> list[str]:
+        return [f"{self.prefix}{count}" for count in self.whole]
+
+    @property
+    def fading_columns(self) -> list[str]:
+        return [f"_fading{self.prefix}{count}" for count in self.fading]
+
+    @property
+    def columns(self) -> list[str]:
+        return [*self.whole_columns, *self.fading_columns]
+
 
 def join_sums(subjects: pl.DataFrame, facts: pl.DataFrame, wanted: Sums) -> pl.DataFrame:
     """Add to each subject the sums of what was available strictly before its moment; zero where nothing was.
-
-    A fading sum is the running sum of count * 2^(t / half-life), divided by 2^(moment / half-life): no fact needs to
-    be visited again. With t in days since 1970 and a half-life of 60 days this stays finite until the year 2138.
 
     Parameters
     ----------
@@ -52,21 +66,57 @@ def join_sums(subjects: pl.DataFrame, facts: pl.DataFrame, wanted: Sums) -> pl.D
     facts : polars.DataFrame
         `available_at`, the key and the counts; sorted by `available_at`.
     """
-    whole = [f"{wanted.prefix}{count}" for count in wanted.whole]
-    fading = [f"_fading{wanted.prefix}{count}" for count in wanted.fading]
+    running = running_sums(facts, wanted)
+    return read_sums(subjects, running, running, wanted)
+
+
+def running_sums(facts: pl.DataFrame, wanted: Sums, carried: pl.DataFrame | None = None) -> pl.DataFrame:
+    """Add facts up by key, in their order: the key, `available_at`, and the sums with each fact.
+
+    A fading sum is the running sum of count * 2^(t / half-life), divided by 2^(moment / half-life) once it is read: no
+    fact needs to be visited again. With t in days since 1970 and a half-life of 60 days this stays finite until the year
+    2138.
+
+    Parameters
+    ----------
+    carried : polars.DataFrame, optional
+        What `last_sums` returned of all facts before these; then it is as if they stood before these.
+    """
     counted = sorted({*wanted.whole, *wanted.fading})
     growth = _power("available_at", wanted.half_life_days)
-    running = (
-        facts.filter(pl.col(wanted.column).is_not_null() & pl.any_horizontal(pl.col(counted) != 0))
-        .select(
-            wanted.column,
-            "available_at",
-            *[pl.col(count).alias(name) for count, name in zip(wanted.whole, whole, strict=True)],
-            *[(pl.col(count) * growth).alias(name) for count, name in zip(wanted.fading, fading, strict=True)],
-        )
-        # Of several at one instant the last holds them all, and it is the last before a moment that is joined.
-        .with_columns(pl.col(*whole, *fading).cum_sum().over(wanted.column))
+    sums = wanted.columns
+    rows = facts.filter(pl.col(wanted.column).is_not_null() & pl.any_horizontal(pl.col(counted) != 0)).select(
+        wanted.column,
+        "available_at",
+        *[pl.col(count).alias(name) for count, name in zip(wanted.whole, wanted.whole_columns, strict=True)],
+        *[
+            (pl.col(count) * growth).alias(name)
+            for count, name in zip(wanted.fading, wanted.fading_columns, strict=True)
+        ],
     )
+    if carried is not None:
+        earliest = pl.lit(_LONG_AGO).cast(INSTANT).alias("available_at")
+        rows = pl.concat([carried.select(wanted.column, earliest, *sums), rows])
+    # Of several at one instant the last holds them all, and it is the last before a moment that is joined.
+    return rows.with_columns(pl.col(sums).cum_sum().over(wanted.column))
+
+
+def last_sums(running: pl.DataFrame, wanted: Sums) -> pl.DataFrame:
+    """Return what `running_sums` came to, one row a key."""
+    return running.group_by(wanted.column).last().drop("available_at")
+
+
+def read_sums(subjects: pl.DataFrame, running: pl.DataFrame, earlier: pl.DataFrame, wanted: Sums) -> pl.DataFrame:
+    """Do what `join_sums` does with sums that were added up before.
+
+    Parameters
+    ----------
+    running : polars.DataFrame
+        From `running_sums`, reaching to the moments of the subjects.
+    earlier : polars.DataFrame
+        The same, reaching to `recent_days` before the moments; not looked at where nothing recent is wanted.
+    """
+    whole, fading = wanted.whole_columns, wanted.fading_columns
     result = _before(subjects, running, "moment", wanted.column).with_columns(
         *[pl.col(name).fill_null(0.0) for name in whole],
         *[(pl.col(name) / _power("moment", wanted.half_life_days)).fill_null(0.0) for name in fading],
@@ -74,10 +124,10 @@ def join_sums(subjects: pl.DataFrame, facts: pl.DataFrame, wanted: Sums) -> pl.D
     if wanted.recent_days is None:
         return result
     since = subjects.select("_row", wanted.column, _since=pl.col("moment") - pl.duration(days=wanted.recent_days))
-    earlier = _before(since, running.drop(fading), "_since", wanted.column).select(
+    before = _before(since, earlier.drop(fading), "_since", wanted.column).select(
         "_row", *[pl.col(name).fill_null(0.0).alias(f"_recent{name}") for name in whole]
     )
-    result = result.join(earlier, on="_row", how="left", maintain_order="left")
+    result = result.join(before, on="_row", how="left", maintain_order="left")
     return result.with_columns((pl.col(name) - pl.col(f"_recent{name}")).alias(f"_recent{name}") for name in whole)
 
 

@@ -1,0 +1,57 @@
+"""Chunks of orders and windows of time give the very features that the whole shop in memory gives."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from predictors.features import issue_features
+from predictors.moments import Moment, order_moments
+from predictors.scoring import recent_subjects
+from predictors.snapshot import FRAMES, Snapshot
+from predictors.windows import OrdersByTime
+from tests.unit.shops import START, invented_shop, snapshot
+
+UNTIL = START + timedelta(days=200)
+SHOP = snapshot(invented_shop(500, seed=11), UNTIL)
+
+
+def _some(seen: Snapshot, number: int, of: int) -> Snapshot:
+    """Take the orders whose id leaves a remainder, so that every chunk reaches over all of time."""
+    mine = {"orders", "order_lines", "touchpoints"}
+    frames = {
+        name: frame.filter(pl.col("order_id") % of == number) if name in mine else frame
+        for name in FRAMES
+        if (frame := getattr(seen, name)) is not None
+    }
+    return Snapshot(**frames, until=seen.until, timezone=seen.timezone)
+
+
+@pytest.mark.parametrize("facts_a_window", [64, 700, 10**6])
+@pytest.mark.parametrize(("recent_days", "filed"), [(None, True), (20, False)])
+def test_windows_change_no_bit_of_any_feature(
+    tmp_path: Path, facts_a_window: int, recent_days: int | None, filed: bool
+) -> None:
+    moments = order_moments(SHOP, due_days=14)
+    laid_by = OrdersByTime(tmp_path if filed else None, facts_a_window=facts_a_window)
+    for number in range(3):
+        part = _some(SHOP, number, 3)
+        of_part = order_moments(part, due_days=14)
+        laid_by.add(part, of_part, recent_subjects(part, of_part, None, recent_days=recent_days))
+    found: dict[Moment, list[pl.DataFrame]] = {Moment.PLACED: [], Moment.DUE: []}
+    for moment, frame in laid_by.frames():
+        found[moment].append(frame)
+    for moment, subjects in recent_subjects(SHOP, moments, None, recent_days=recent_days).items():
+        whole = issue_features(SHOP, moments, subjects, moment)
+        assert whole.height
+        assert_frame_equal(pl.concat(found[moment]), whole, check_exact=True)
+    if facts_a_window == 64 and recent_days is None:
+        assert len(found[Moment.DUE]) > 10
+
+
+def test_a_shop_without_orders_has_no_features() -> None:
+    assert list(OrdersByTime().frames()) == []
