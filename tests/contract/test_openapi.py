@@ -60,7 +60,7 @@ class Surface:
         self.handed.append(body)
         return 401, {}, "not signed"
 
-    def _take(self, content: bytes, _signature: str) -> bool:
+    def _take(self, content: bytes, _signature: str | None) -> bool:
         raise AssertionError("a mail was taken that nobody signed")
 
     def everything(self) -> dict[str, list[tuple[Any, ...]]]:

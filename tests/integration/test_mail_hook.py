@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
+import json
 import os
 import shutil
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -134,6 +137,77 @@ def test_what_is_no_mail_is_refused_by_its_type(door: Door) -> None:
     assert door.post(body, headers) == 415
     assert door.post(b"", signed(b"", door.world.clock)) == 200  # signed, and set aside when it is read
     assert door.world.mailroom.work().quarantined == 1
+
+
+def password(secret: str = HOOK_SECRET) -> dict[str, str]:
+    return {"Authorization": f"Basic {base64.b64encode(f'aftercare:{secret}'.encode()).decode()}"}
+
+
+def mailgun(mail: bytes, clock: ManualClock, secret: str = HOOK_SECRET, **changed: str) -> bytes:
+    fields = {"timestamp": str(int(clock.now().timestamp())), "token": "a" * 50, **changed}
+    proof = hmac.new(secret.encode(), f"{fields['timestamp']}{fields['token']}".encode(), hashlib.sha256).hexdigest()
+    return urlencode({"recipient": "x", "signature": proof, "body-mime": mail, **fields}).encode()
+
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+def test_a_mail_in_a_providers_json_is_taken_by_password(door: Door) -> None:
+    _, mail = door.world.send()
+    posted = json.dumps({"RawEmail": door.world.reply(mail, "STOP").decode(), "TextBody": "STOP"}).encode()
+    headers = {"Content-Type": "application/json", **password()}
+    assert [door.post(posted, headers), door.post(posted, headers)] == [200, 200]  # a provider's second attempt
+    assert door.recorded() == 1
+    door.world.mailroom.work()
+    assert door.world.effects() == ["opted_out"]
+
+
+def test_a_signed_form_is_taken_once_and_for_five_minutes(door: Door) -> None:
+    _, mail = door.world.send()
+    posted = mailgun(door.world.reply(mail, "STOP"), door.world.clock)
+    other = mailgun(b"From: eve@b.example\r\n\r\nother words, the same proof", door.world.clock)
+    assert [door.post(posted, FORM), door.post(posted, FORM), door.post(other, FORM)] == [200, 401, 401]
+    assert door.recorded() == 1
+    late = mailgun(b"From: a@b.example\r\n\r\nhello", door.world.clock, token="b" * 50)
+    door.world.clock.advance(timedelta(seconds=301))
+    assert door.post(late, FORM) == 401
+
+
+def test_what_is_neither_signed_nor_knows_the_password_is_refused(door: Door) -> None:
+    mail, clock = b"From: a@b.example\r\n\r\nhello", door.world.clock
+    posted = json.dumps({"RawEmail": mail.decode()}).encode()
+    kind = {"Content-Type": "application/json"}
+    refused = [
+        (posted, kind),
+        (posted, {**kind, **password("another")}),
+        (posted, {**kind, **password("")}),
+        (posted, {**kind, "Authorization": f"Bearer {HOOK_SECRET}"}),
+        (posted, {**kind, "Authorization": f"Basic {HOOK_SECRET}"}),
+        (posted, {**kind, "Authorization": b"Basic \xc3\xa9"}),
+        (posted, {**kind, "Authorization": "Basic"}),
+        (mailgun(mail, clock, secret="another"), FORM),
+        (mailgun(mail, clock, signature=""), FORM),
+        (mailgun(mail, clock, signature="\u00e9"), FORM),
+        (mailgun(mail, clock, token=""), FORM),
+        (mailgun(mail, clock, timestamp="now"), FORM),
+        (urlencode({"body-mime": mail}).encode(), FORM),
+        (b"", FORM),
+    ]
+    assert [door.post(body, headers) for body, headers in refused] == [401] * len(refused)
+    assert door.recorded() == 0
+
+
+def test_a_form_without_a_raw_mail_says_what_to_switch_on(door: Door) -> None:
+    headers = {"Content-Type": "application/json", **password()}
+    answer = httpx.post(f"{door.url}/hooks/mail", content=b'{"TextBody": "hello"}', headers=headers)
+    assert (answer.status_code, "RawEmail" in answer.text) == (415, True)
+
+
+def test_a_mail_that_is_too_large_within_a_form_is_refused(door: Door) -> None:
+    large = json.dumps({"RawEmail": "x" * (1024 * 1024 + 1)}).encode()
+    assert door.post(large, {"Content-Type": "application/json", **password()}) == 413
+    assert door.post(b"x" * (4 * 1024 * 1024 + 1), {"Content-Type": "application/json", **password()}) == 413
+    assert door.recorded() == 0
 
 
 def test_without_a_secret_there_is_no_door(

@@ -127,18 +127,19 @@ class Mailroom:
             mails.set_position(connection, mailbox, position, self._clock.now())
         return new
 
-    def take_posted(self, content: bytes, signature: str) -> bool:
+    def take_posted(self, content: bytes, signature: str | None) -> bool:
         """Record what was posted; False says that this very request had come before.
 
         Parameters
         ----------
-        signature : str
-            What proved the request; it counts once.
+        signature : str or None
+            What proved the request; it counts once. None: a password did, and the mail alone counts once.
         """
-        digest = hashlib.sha256(signature.encode()).hexdigest()
         with self._database.write() as connection:
-            if not mails.remember_signature(connection, digest, self._clock.now()):
-                return False
+            if signature is not None:
+                digest = hashlib.sha256(signature.encode()).hexdigest()
+                if not mails.remember_signature(connection, digest, self._clock.now()):
+                    return False
             self._record(connection, MailSource.HOOK, Fetched(content=content, octets=len(content)))
         return True
 
