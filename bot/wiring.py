@@ -1,7 +1,7 @@
 """The only composition root: settings become an engine, channels, predictors, services and a scheduler.
 
-Everything is built on first use, so that `aftercare ask` opens no mail connection. Only this module picks
-concrete parts.
+Everything is built on first use, so that `aftercare ask` opens no mail connection. Only this module and its parts,
+`*_wiring.py`, pick concrete parts; the parts are nobody else's to use.
 """
 
 from __future__ import annotations
@@ -17,74 +17,29 @@ from bot.channels.base import Channel
 from bot.channels.email import Identity
 from bot.channels.slack.api import SlackApi
 from bot.channels.slack.channel import SlackChannel
-from bot.clock import Clock, clock_from_environment
+from bot.clock import Clock
 from bot.config import Settings, load_settings
-from bot.decide.playbook import Playbook
 from bot.lazy import OnFirstUse
+from bot.planning_wiring import PlanningParts
 from bot.scheduler import Job, Scheduler
 from bot.services.daily import DailyRound, Step
 from bot.services.delivery.stopping import Stopping
 from bot.services.importing.importer import Importer
 from bot.services.mail.opting_out import OptOutDesk
-from bot.services.planning.playbooks import PlaybookFile, Playbooks, load_playbooks
 from bot.services.privacy import Privacy
 from bot.services.review.desk import ReviewDesk
-from bot.services.review.upkeep import Upkeep
-from bot.store.backup import require_current, upgrade_safely
-from bot.store.database import Database, open_database
-from bot.store.jobs import attach_jobs, call_helpers
-from bot.store.queue_schema import require_queue
-from bot.tokens import Signer
-from messages.catalogue import Catalogue
 
-# These import scikit-learn, polars, the encoder, Slack's SDK or dkimpy: seconds that most commands can do without.
+# These import Slack's SDK, dkimpy or the mail libraries: time that most commands can do without.
 if TYPE_CHECKING:
     from bot.channels.email.mailbox import Mailbox
     from bot.channels.slack.connection import SlackConnection
     from bot.mail_wiring import build_mailbox, build_mailroom
-    from bot.services.conversation.conversations import Conversations
     from bot.services.delivery.deliverer import Deliverer
-    from bot.services.insight import Insight
-    from bot.services.knowledge.curation import Curation
-    from bot.services.knowledge.desk import KnowledgeDesk
-    from bot.services.knowledge.previewing import previewing
     from bot.services.mail.mailroom import Mailroom
-    from bot.services.planning.forecasting import rescoring_by
-    from bot.services.planning.large_shop import LargeShop, tasks_of
-    from bot.services.planning.parts import Parts
-    from bot.services.planning.planner import Planner
-    from bot.services.prediction.drifting import DriftWatch
-    from bot.services.prediction.evaluating import Evaluator
-    from bot.services.prediction.labelling import Labeller
-    from bot.services.prediction.patterns import Patterns
-    from bot.services.prediction.promoting import Promoter
-    from bot.services.prediction.retraining import Trainer
-    from bot.services.prediction.scoring import Scorer
-    from bot.services.prediction.touchpoint_ledger import TouchpointLedger
-    from bot.services.prediction.valuing import Valuer
 else:
     build_mailbox = OnFirstUse("bot.mail_wiring", "build_mailbox")
     build_mailroom = OnFirstUse("bot.mail_wiring", "build_mailroom")
-    Conversations = OnFirstUse("bot.services.conversation.conversations", "Conversations")
-    Curation = OnFirstUse("bot.services.knowledge.curation", "Curation")
     Deliverer = OnFirstUse("bot.services.delivery.deliverer", "Deliverer")
-    DriftWatch = OnFirstUse("bot.services.prediction.drifting", "DriftWatch")
-    Evaluator = OnFirstUse("bot.services.prediction.evaluating", "Evaluator")
-    rescoring_by = OnFirstUse("bot.services.planning.forecasting", "rescoring_by")
-    Insight = OnFirstUse("bot.services.insight", "Insight")
-    KnowledgeDesk = OnFirstUse("bot.services.knowledge.desk", "KnowledgeDesk")
-    Labeller = OnFirstUse("bot.services.prediction.labelling", "Labeller")
-    LargeShop = OnFirstUse("bot.services.planning.large_shop", "LargeShop")
-    tasks_of = OnFirstUse("bot.services.planning.large_shop", "tasks_of")
-    Parts = OnFirstUse("bot.services.planning.parts", "Parts")
-    Patterns = OnFirstUse("bot.services.prediction.patterns", "Patterns")
-    Planner = OnFirstUse("bot.services.planning.planner", "Planner")
-    previewing = OnFirstUse("bot.services.knowledge.previewing", "previewing")
-    Promoter = OnFirstUse("bot.services.prediction.promoting", "Promoter")
-    Trainer = OnFirstUse("bot.services.prediction.retraining", "Trainer")
-    Scorer = OnFirstUse("bot.services.prediction.scoring", "Scorer")
-    Valuer = OnFirstUse("bot.services.prediction.valuing", "Valuer")
-    TouchpointLedger = OnFirstUse("bot.services.prediction.touchpoint_ledger", "TouchpointLedger")
 
 # Deliveries are looked for this often at least: a customer who was promised an answer does not wait for a tick.
 DELIVERY_SECONDS = 1.0
@@ -96,35 +51,17 @@ MAIL_SECONDS = 1.0
 DAILY_PATIENCE_SECONDS = 3 * 3600.0
 
 
-class App:
+class App(PlanningParts):
     """One running Aftercare: its settings and, on demand, its parts."""
 
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
-        self.settings = settings
-        self.clock = clock or clock_from_environment()
+        super().__init__(settings, clock)
         self._delivered = threading.Event()  # something that Slack shows has changed
 
     @classmethod
     def from_config(cls, path: Path | None = None) -> App:
         """Read the configuration and wire an application on it."""
         return cls(load_settings(path))
-
-    @cached_property
-    def database(self) -> Database:
-        """The database; an embedded one is brought up to date here, after a backup where it holds anything."""
-        database = open_database(self.settings.database.url, home=self.settings.home)
-        try:
-            if database.embedded:
-                upgrade_safely(database, self.settings.path(self.settings.database.backups), self.clock.now())
-            else:
-                require_current(database)
-            if self.settings.delivery.by_workers:
-                require_queue(database)
-                attach_jobs(database, self.settings.delivery.batch_size)
-        except Exception:
-            database.close()
-            raise
-        return database
 
     @cached_property
     def importer(self) -> Importer:
@@ -137,111 +74,9 @@ class App:
         return Privacy(self.database, self.clock)
 
     @cached_property
-    def catalogue(self) -> Catalogue:
-        """The messages, in every language they are written in."""
-        return Catalogue.load()
-
-    @cached_property
-    def knowledge(self) -> KnowledgeDesk:
-        """The shop's articles, and what they answer."""
-        return KnowledgeDesk(self.database, self.clock, self.settings, self.catalogue)
-
-    @cached_property
-    def conversations(self) -> Conversations:
-        """The dialogue with customers."""
-        return Conversations(self.database, self.clock, self.settings, self.knowledge, self.catalogue)
-
-    @cached_property
-    def playbooks(self) -> Playbooks:
-        """The shipped playbooks and the shop's own."""
-        return load_playbooks(self.settings, self.catalogue.names)
-
-    @cached_property
-    def planner(self) -> Planner:
-        """Proposes check-ins."""
-        return self._planner(self.playbooks)
-
-    def planner_of(self, playbook: Playbook) -> Planner:
-        """Build a planner that knows one playbook only, in force or not, to try it out."""
-        return self._planner(Playbooks([PlaybookFile(playbook=playbook, path=Path(), shipped=False)]))
-
-    def _planner(self, playbooks: Playbooks) -> Planner:
-        return Planner(
-            self.database,
-            self.clock,
-            self.settings,
-            self.catalogue,
-            playbooks,
-            rescore=rescoring_by(self.scorer),
-            index=self.knowledge.index,
-            preview=previewing(self.database, self.clock, self.settings, self.knowledge),
-        )
-
-    @cached_property
-    def scorer(self) -> Scorer:
-        """Predicts trouble and leaving."""
-        return Scorer(self.database, self.clock, self.settings)
-
-    @cached_property
-    def trainer(self) -> Trainer:
-        """Trains challengers and decides which model scores."""
-        return Trainer(self.database, self.clock, self.settings)
-
-    @cached_property
-    def promoter(self) -> Promoter:
-        """Lets people decide which model scores."""
-        return Promoter(self.database, self.clock, self.settings)
-
-    @cached_property
-    def drift(self) -> DriftWatch:
-        """Sees whether the champions still fit, and when it is time to train again."""
-        return DriftWatch(self.database, self.clock, self.settings, self.trainer)
-
-    @cached_property
-    def evaluator(self) -> Evaluator:
-        """Measures our model beside baselines."""
-        return Evaluator(self.database, self.clock, self.settings)
-
-    @cached_property
-    def insight(self) -> Insight:
-        """Reads what the loop achieved."""
-        return Insight(self.database, self.clock, self.settings)
-
-    @cached_property
-    def valuer(self) -> Valuer:
-        """Says what customers are worth, and how much of it is at risk."""
-        return Valuer(self.database, self.clock, self.settings)
-
-    @cached_property
-    def patterns(self) -> Patterns:
-        """Finds groups of orders with more trouble than expected."""
-        return Patterns(self.database, self.clock, self.settings)
-
-    @cached_property
-    def touchpoint_ledger(self) -> TouchpointLedger:
-        """Weighs what a customer has been through."""
-        return TouchpointLedger(self.database, self.clock, self.settings)
-
-    @cached_property
-    def upkeep(self) -> Upkeep:
-        """Does what time does to check-ins."""
-        return Upkeep(self.database, self.clock, self.settings, self.playbooks)
-
-    @cached_property
-    def labeller(self) -> Labeller:
-        """Writes down outcomes at the horizon."""
-        return Labeller(self.database, self.clock, self.settings, self.playbooks)
-
-    @cached_property
     def review(self) -> ReviewDesk:
         """Takes agents' decisions."""
         return ReviewDesk(self.database, self.clock, self.settings)
-
-    @cached_property
-    def signer(self) -> Signer | None:
-        """Signs the links in mails; None without AFTERCARE_SECRET_KEY."""
-        secret = self.settings.secrets.secret_key
-        return Signer(secret.get_secret_value()) if secret is not None else None
 
     @cached_property
     def email_identity(self) -> Identity:
@@ -313,18 +148,6 @@ class App:
         ]
         return DailyRound(self.database, self.clock, self.settings, steps)
 
-    @cached_property
-    def parts(self) -> Parts:
-        """Does long work in parts, by several workers."""
-        tasks = tasks_of(self.scorer, self.planner)
-        return Parts(self.database, self.clock, tasks, call=call_helpers)
-
-    @cached_property
-    def large_shop(self) -> LargeShop:
-        """Scores and plans in parts."""
-        kinds = {playbook.audience.prediction.kind for playbook in self.playbooks.all}
-        return LargeShop(self.database, self.clock, self.settings, self.parts, self.planner, kinds)
-
     def _predict(self) -> int:
         """Predict what was not predicted today: what can be cut in parts, where there are workers, then the rest."""
         return (self.large_shop.score_today() if self.settings.delivery.by_workers else 0) + self.planner.refresh()
@@ -383,11 +206,6 @@ class App:
     def _show(self) -> None:
         if "slack" in self.__dict__ and self.slack is not None:
             self.slack.sync()
-
-    @cached_property
-    def curation(self) -> Curation:
-        """Looks over articles and unanswered questions."""
-        return Curation(self.database, self.clock, self.settings, self.knowledge)
 
     def close(self) -> None:
         """Give back what was opened."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import ModuleType
 
 import pytest
 
-from bot import wiring
+from bot import channel_wiring, knowledge_wiring, planning_wiring, prediction_wiring, wiring
 from bot.lazy import OnFirstUse
 
 HEAVY = {"sklearn", "polars", "scipy", "onnxruntime", "slack_bolt", "matplotlib"}
@@ -20,8 +21,9 @@ def test_a_light_command_imports_nothing_heavy(module: str) -> None:
     assert found.stdout.split() == []
 
 
-def test_what_is_wired_on_first_use_is_what_the_type_checker_was_told() -> None:
-    lazy = {name: value for name, value in vars(wiring).items() if isinstance(value, OnFirstUse)}
+@pytest.mark.parametrize("part", [wiring, channel_wiring, knowledge_wiring, planning_wiring, prediction_wiring])
+def test_what_is_wired_on_first_use_is_what_the_type_checker_was_told(part: ModuleType) -> None:
+    lazy = {name: value for name, value in vars(part).items() if isinstance(value, OnFirstUse)}
     assert lazy
     for name, value in lazy.items():
         assert (value.target.__name__, value.target.__module__) == (name, value.module)

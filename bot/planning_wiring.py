@@ -1,0 +1,77 @@
+"""The composition of what proposes check-ins: a part of `bot.wiring`.
+
+Nothing else builds these parts, and nothing here decides anything.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bot.decide.playbook import Playbook
+from bot.knowledge_wiring import KnowledgeParts
+from bot.lazy import OnFirstUse
+from bot.prediction_wiring import PredictionParts
+from bot.services.planning.playbooks import PlaybookFile, Playbooks
+from bot.services.review.upkeep import Upkeep
+from bot.store.jobs import call_helpers
+
+# These import polars: seconds that most commands can do without.
+if TYPE_CHECKING:
+    from bot.services.knowledge.previewing import previewing
+    from bot.services.planning.forecasting import rescoring_by
+    from bot.services.planning.large_shop import LargeShop, tasks_of
+    from bot.services.planning.parts import Parts
+    from bot.services.planning.planner import Planner
+else:
+    LargeShop = OnFirstUse("bot.services.planning.large_shop", "LargeShop")
+    Parts = OnFirstUse("bot.services.planning.parts", "Parts")
+    Planner = OnFirstUse("bot.services.planning.planner", "Planner")
+    previewing = OnFirstUse("bot.services.knowledge.previewing", "previewing")
+    rescoring_by = OnFirstUse("bot.services.planning.forecasting", "rescoring_by")
+    tasks_of = OnFirstUse("bot.services.planning.large_shop", "tasks_of")
+
+__all__ = ["PlanningParts"]
+
+
+class PlanningParts(PredictionParts, KnowledgeParts):
+    """Playbooks become proposals, and time does what it does to them."""
+
+    @cached_property
+    def planner(self) -> Planner:
+        """Proposes check-ins."""
+        return self._planner(self.playbooks)
+
+    def planner_of(self, playbook: Playbook) -> Planner:
+        """Build a planner that knows one playbook only, in force or not, to try it out."""
+        return self._planner(Playbooks([PlaybookFile(playbook=playbook, path=Path(), shipped=False)]))
+
+    def _planner(self, playbooks: Playbooks) -> Planner:
+        return Planner(
+            self.database,
+            self.clock,
+            self.settings,
+            self.catalogue,
+            playbooks,
+            rescore=rescoring_by(self.scorer),
+            index=self.knowledge.index,
+            preview=previewing(self.database, self.clock, self.settings, self.knowledge),
+        )
+
+    @cached_property
+    def upkeep(self) -> Upkeep:
+        """Does what time does to check-ins."""
+        return Upkeep(self.database, self.clock, self.settings, self.playbooks)
+
+    @cached_property
+    def parts(self) -> Parts:
+        """Does long work in parts, by several workers."""
+        tasks = tasks_of(self.scorer, self.planner)
+        return Parts(self.database, self.clock, tasks, call=call_helpers)
+
+    @cached_property
+    def large_shop(self) -> LargeShop:
+        """Scores and plans in parts."""
+        kinds = {playbook.audience.prediction.kind for playbook in self.playbooks.all}
+        return LargeShop(self.database, self.clock, self.settings, self.parts, self.planner, kinds)
