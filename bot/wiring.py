@@ -26,6 +26,7 @@ from bot.services.daily import DailyRound, Step
 from bot.services.delivery.stopping import Stopping
 from bot.services.importing.importer import Importer
 from bot.services.mail.opting_out import OptOutDesk
+from bot.services.mail.quarantine import Quarantine
 from bot.services.privacy import Privacy
 from bot.services.review.desk import ReviewDesk
 
@@ -132,6 +133,11 @@ class App(PlanningParts):
     def opt_out(self) -> OptOutDesk:
         """Acts on opt-out links."""
         return OptOutDesk(self.database, self.clock, self.signer, self.settings.shop.locale)
+
+    @cached_property
+    def quarantine(self) -> Quarantine:
+        """Looks after mails that were set aside."""
+        return Quarantine(self.database, self.clock)
 
     @cached_property
     def daily(self) -> DailyRound:

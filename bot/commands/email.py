@@ -1,4 +1,7 @@
-"""`aftercare email`: what a mail of ours looks like and whether it arrives, and what one that came in says."""
+"""`aftercare email`: what a mail of ours looks like and whether it arrives, and what one that came in says.
+
+Mails that were set aside are `email_quarantine.py`'s business.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from bot.channels.email.message import headers_on_the_wire
 from bot.channels.email.mime import MAX_OCTETS
 from bot.channels.email.reading import read_mail
 from bot.commands.base import application, config_option, json_option, print_json, print_table
+from bot.commands.email_quarantine import list_command, retry_command, show_command
 from bot.config import load_settings
 from bot.errors import InputError, UsageError
 from bot.services.delivery.departure import Departure
@@ -30,7 +34,11 @@ TEXT = (
 @click.group("email")
 @config_option
 def email_command() -> None:
-    """Show or send a test mail, or read one that came in."""
+    """Show or send a test mail, read one that came in, or look after those that were set aside."""
+
+
+for _command in (list_command, show_command, retry_command):
+    email_command.add_command(_command)
 
 
 @email_command.command("test")

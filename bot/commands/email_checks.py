@@ -30,8 +30,8 @@ from bot.commands.checks import Check, State, check_folder
 from bot.config import Settings
 from bot.errors import AftercareError, ConfigurationError
 from bot.store.database import open_database
-from bot.store.mails import quarantined
 from bot.store.migrations import current_revision, latest_revision
+from bot.store.quarantine import quarantined
 from bot.wiring import App
 
 __all__ = ["check_email"]
@@ -137,7 +137,10 @@ def _set_aside(settings: Settings) -> Iterator[Check]:
         database.close()
     if count:
         which = "; ".join(f"number {one.id} of {one.received_at:%Y-%m-%d}: {one.error}" for one in newest)
-        yield _warn("mails", f"{count} set aside unread, the newest {which}; answer them from the mailbox")
+        yield _warn(
+            "mails",
+            f"{count} set aside unread, the newest {which}; look with `aftercare email list`, try again with `aftercare email retry`",
+        )
 
 
 def _signing(settings: Settings, identity: Identity) -> Iterator[Check]:

@@ -1,6 +1,7 @@
 """Mails as they came in: recorded once, taken for work, finished once; and how far a mailbox was read.
 
-What a mail does is `bot.services.mail.mailroom`'s business, to which of our own mails it belongs `bot.store.letters`'.
+Those that were set aside are `bot.store.quarantine`'s business, what a mail does is `bot.services.mail.mailroom`'s, to which
+of our own mails it belongs `bot.store.letters`'.
 """
 
 from __future__ import annotations
@@ -23,14 +24,12 @@ __all__ = [
     "Fetched",
     "MailSource",
     "Position",
-    "QuarantinedMail",
     "StoredMail",
     "finish",
     "forget_raw",
     "forget_signatures",
     "lock_received",
     "position_of",
-    "quarantined",
     "record",
     "remember_signature",
     "set_position",
@@ -92,17 +91,6 @@ class StoredMail:
     raw: bytes | None
     octets: int
     attempts: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class QuarantinedMail:
-    """A mail that was set aside with its error."""
-
-    id: int
-    source: MailSource
-    received_at: datetime
-    octets: int
-    error: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,24 +212,6 @@ def forget_raw(connection: Connection, before: datetime) -> int:
     columns = mails.c
     statement = sa.update(mails).where(columns.received_at < before, columns.raw.is_not(None))
     return connection.execute(statement.where(columns.state != EventState.RECEIVED.value).values(raw=None)).rowcount
-
-
-def quarantined(connection: Connection, limit: int = 20) -> tuple[int, list[QuarantinedMail]]:
-    """Return how many mails are set aside with their octets still kept, and the newest of them."""
-    condition = (mails.c.state == EventState.FAILED.value) & mails.c.raw.is_not(None)
-    count = connection.execute(sa.select(sa.func.count()).select_from(mails).where(condition)).scalar_one()
-    query = sa.select(mails.c.id, mails.c.source, mails.c.received_at, mails.c.octets, mails.c.error).where(condition)
-    found = [
-        QuarantinedMail(
-            id=row.id,
-            source=MailSource(row.source),
-            received_at=row.received_at,
-            octets=row.octets,
-            error=row.error or "",
-        )
-        for row in connection.execute(query.order_by(mails.c.id.desc()).limit(limit))
-    ]
-    return int(count), found
 
 
 def position_of(connection: Connection, mailbox: str) -> Position | None:
