@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ssl
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -16,22 +15,8 @@ from bot.errors import ConfigurationError, PermanentChannelError, TransientChann
 from bot.tokens import Signer
 from tests.conftest import NOW
 from tests.contract.test_channels import MESSAGE, identity
-from tests.exchanging import ByExchange
 from tests.peers import free_port
-from tests.peers.mail import MailSink, mail_sink
-
-
-@pytest.fixture
-def sink() -> Iterator[MailSink]:
-    with mail_sink() as running:
-        yield running
-
-
-@pytest.fixture(params=["waiting", "driven"])
-def channel(sink: MailSink, request: pytest.FixtureRequest) -> Iterator[Channel]:
-    made = SmtpEmailChannel(Server.from_url(sink.url), identity(), ManualClock(NOW))
-    yield made if request.param == "waiting" else ByExchange(made)
-    made.close()
+from tests.peers.mail import MailSink
 
 
 def test_the_mail_arrives_whole_and_the_connection_is_reused(sink: MailSink, channel: Channel) -> None:

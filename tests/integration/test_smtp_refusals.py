@@ -4,37 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from bot.channels.base import Channel, DeadAddressError
-from bot.channels.email import Server, SmtpEmailChannel, dialogue
+from bot.channels.email import Server, dialogue
 from bot.channels.email.session import SmtpSession
-from bot.clock import ManualClock
 from bot.errors import ChannelError, PermanentChannelError, TransientChannelError
-from tests.conftest import NOW
-from tests.contract.test_channels import MESSAGE, identity
-from tests.exchanging import ByExchange
-from tests.peers.mail import MailSink, mail_sink
+from tests.contract.test_channels import MESSAGE
+from tests.peers.mail import MailSink
 
 MAIL = b"Subject: x\r\n\r\nHello\r\n"
 OTHER = replace(MESSAGE, key="outreach:2:1", address="ben@example.org")
-
-
-@pytest.fixture
-def sink() -> Iterator[MailSink]:
-    with mail_sink() as running:
-        yield running
-
-
-@pytest.fixture(params=["waiting", "driven"])
-def channel(sink: MailSink, request: pytest.FixtureRequest) -> Iterator[Channel]:
-    made = SmtpEmailChannel(Server.from_url(sink.url), identity(), ManualClock(NOW))
-    yield made if request.param == "waiting" else ByExchange(made)
-    made.close()
 
 
 @pytest.mark.parametrize(

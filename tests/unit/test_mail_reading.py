@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
 
-from bot.channels.base import Message
 from bot.channels.email import compose
 from bot.channels.email.message import Identity
 from bot.channels.email.reading import UnreadableMail, read_mail
 from bot.services.mail.inbound import InboundMail, MailKind
 from bot.tokens import Purpose, Signer
 from messages.opting_out_words import asks_to_end_contact
+from tests.contract.test_channels import MESSAGE
 
 MAILS = Path(__file__).parents[1] / "data/mails"
 OWN = ("care@shop.example",)
@@ -94,15 +95,7 @@ def test_our_own_mail_that_came_round_is_ours(file: Path) -> None:
 
 def composed() -> EmailMessage:
     identity = Identity(sender="care@shop.example", name="Tee & Tassen", signer=Signer("k" * 40), secret="k" * 40)
-    message = Message(
-        key="outreach:412:1",
-        address="ana@example.org",
-        subject="Hello",
-        text="How is it?",
-        locale="en",
-        campaign="first-week",
-        opt_out_url="https://shop.example/u/x",
-    )
+    message = replace(MESSAGE, key="outreach:412:1", campaign="first-week")
     return compose(message, identity, datetime(2026, 3, 10, tzinfo=UTC))
 
 
