@@ -2,91 +2,33 @@
 
 Every action names the version that the agent saw. The compare-and-set, the stored decision and the audit
 entry are one short transaction. Showing cards belongs to the surfaces (Slack, command line, web), sending to
-`bot.services.delivery.deliverer`.
+`bot.services.delivery.deliverer`, what each decision does to a check-in to `bot.services.review.moves`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from bot.clock import Clock, as_utc
 from bot.config import Settings
-from bot.decide.lifecycle import DECIDABLE, OutreachState
-from bot.errors import AlreadyDecided, InputError, Refused
+from bot.decide.lifecycle import OutreachState
+from bot.errors import InputError
 from bot.services.review.cards import CardView, build_card, plain_row
+from bot.services.review.moves import ClaimedByOther, DecidedByOther, Wish, move, respect_claim
 from bot.store import audit
 from bot.store.database import Connection, Database
 from bot.store.decisions import card_facts, decisions_of, deliveries_of, record_decision
 from bot.store.delivery import settle
 from bot.store.enums import DecisionKind
-from bot.store.outreach import Outreach, OutreachColumns, change_state, list_outreach, outreach, revise
+from bot.store.outreach import Outreach, change_state, list_outreach, outreach, revise
 
 __all__ = ["CardView", "ClaimedByOther", "DecidedByOther", "ReviewDesk"]
 
 _S = OutreachState
 # The longest text that every channel takes whole (a Slack section block holds 3,000 characters).
 DRAFT_LIMIT = 2900
-# How a decision reads in a sentence.
-_PAST = {
-    DecisionKind.APPROVE: "approved",
-    DecisionKind.EDIT: "edited and approved",
-    DecisionKind.REJECT: "rejected",
-    DecisionKind.SNOOZE: "snoozed",
-    DecisionKind.CLAIM: "claimed",
-    DecisionKind.UNDO: "taken back to the queue",
-    DecisionKind.RETRY: "put up for another try",
-    DecisionKind.SETTLE: "settled",
-}
-
-
-class DecidedByOther(AlreadyDecided):
-    """Somebody else was faster; the message names them and what they decided.
-
-    Attributes
-    ----------
-    outreach : Outreach
-        As it stands now.
-    winner : str or None
-        The actor who decided; None where the machine moved it (it expired, was sent or cancelled).
-    kind : DecisionKind or None
-        What was decided.
-    """
-
-    def __init__(self, present: Outreach, winner: str | None, kind: DecisionKind | None) -> None:
-        self.outreach = present
-        self.winner = winner
-        self.kind = kind
-        if winner is not None and kind is not None:
-            message = f"outreach {present.id} was already {_PAST[kind]} by {winner}; nothing was changed"
-        else:
-            message = f"outreach {present.id} is {present.state} by now; nothing was changed"
-        super().__init__(message)
-
-
-class ClaimedByOther(Refused):
-    """Another agent is working on this outreach."""
-
-    def __init__(self, present: Outreach) -> None:
-        self.outreach = present
-        until = f"{present.claimed_until:%H:%M} UTC" if present.claimed_until else "later"
-        super().__init__(f"outreach {present.id} is claimed by {present.claimed_by} until {until}; ask them or wait")
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Wish:
-    """One asked-for decision on the version that the agent saw."""
-
-    id: int
-    version: int
-    actor: str
-    kind: DecisionKind
-    event_key: str | None
-    reason: str | None = None
-    draft: str | None = None
-    until: datetime | None = None
 
 
 class ReviewDesk:
@@ -139,9 +81,7 @@ class ReviewDesk:
         Refused
             Claimed by another agent, or too late.
         """
-        return self._decide(
-            _Wish(id=outreach_id, version=version, actor=actor, kind=DecisionKind.APPROVE, event_key=event_key)
-        )
+        return self._decide(DecisionKind.APPROVE, outreach_id, version, actor, event_key)
 
     def edit(self, outreach_id: int, version: int, actor: str, draft: str, event_key: str | None = None) -> Outreach:
         """Send this text instead: store the new words and approve them; raises as `approve` does."""
@@ -150,48 +90,24 @@ class ReviewDesk:
             raise InputError("the message is empty; write what the customer shall read, or reject the check-in")
         if len(words) > DRAFT_LIMIT:
             raise InputError(f"the message has {len(words)} characters; shorten it to {DRAFT_LIMIT}")
-        return self._decide(
-            _Wish(
-                id=outreach_id, version=version, actor=actor, kind=DecisionKind.EDIT, event_key=event_key, draft=words
-            )
-        )
+        return self._decide(DecisionKind.EDIT, outreach_id, version, actor, event_key, draft=words)
 
     def reject(self, outreach_id: int, version: int, actor: str, reason: str, event_key: str | None = None) -> Outreach:
         """Say no, for one of `review.reject_reasons`; the reason is a label for learning."""
         known = self._settings.review.reject_reasons
         if reason not in known:
             raise InputError(f"{reason!r} is no reason to reject; choose one of {', '.join(known)}")
-        return self._decide(
-            _Wish(
-                id=outreach_id,
-                version=version,
-                actor=actor,
-                kind=DecisionKind.REJECT,
-                event_key=event_key,
-                reason=reason,
-            )
-        )
+        return self._decide(DecisionKind.REJECT, outreach_id, version, actor, event_key, reason=reason)
 
     def snooze(
         self, outreach_id: int, version: int, actor: str, until: datetime, event_key: str | None = None
     ) -> Outreach:
         """Put it aside until an instant in the future, before it expires."""
-        return self._decide(
-            _Wish(
-                id=outreach_id,
-                version=version,
-                actor=actor,
-                kind=DecisionKind.SNOOZE,
-                event_key=event_key,
-                until=as_utc(until),
-            )
-        )
+        return self._decide(DecisionKind.SNOOZE, outreach_id, version, actor, event_key, until=as_utc(until))
 
     def claim(self, outreach_id: int, version: int, actor: str, event_key: str | None = None) -> Outreach:
         """Lease it for `review.claim_minutes`: until then only this agent may decide."""
-        return self._decide(
-            _Wish(id=outreach_id, version=version, actor=actor, kind=DecisionKind.CLAIM, event_key=event_key)
-        )
+        return self._decide(DecisionKind.CLAIM, outreach_id, version, actor, event_key)
 
     def undo(self, outreach_id: int, version: int, actor: str, event_key: str | None = None) -> Outreach:
         """Take a decision back: an approval until it may leave, a rejection or snooze within the undo window.
@@ -199,34 +115,44 @@ class ReviewDesk:
         An edited text stays in the draft, so that nobody's words are lost; the rendered one is in
         `original_draft`.
         """
-        return self._decide(
-            _Wish(id=outreach_id, version=version, actor=actor, kind=DecisionKind.UNDO, event_key=event_key)
-        )
+        return self._decide(DecisionKind.UNDO, outreach_id, version, actor, event_key)
 
     def retry(self, outreach_id: int, version: int, actor: str, event_key: str | None = None) -> Outreach:
         """Send a failed one again, or an uncertain one that a human found not to have arrived."""
-        return self._decide(
-            _Wish(id=outreach_id, version=version, actor=actor, kind=DecisionKind.RETRY, event_key=event_key)
-        )
+        return self._decide(DecisionKind.RETRY, outreach_id, version, actor, event_key)
 
     def settle(
         self, outreach_id: int, version: int, actor: str, *, arrived: bool, event_key: str | None = None
     ) -> Outreach:
         """Say what became of an uncertain one: it arrived, or it did not and is not to be sent again."""
         return self._decide(
-            _Wish(
-                id=outreach_id,
-                version=version,
-                actor=actor,
-                kind=DecisionKind.SETTLE,
-                event_key=event_key,
-                reason="arrived" if arrived else "lost",
-            )
+            DecisionKind.SETTLE, outreach_id, version, actor, event_key, reason="arrived" if arrived else "lost"
         )
 
     # --- How ---------------------------------------------------------------------------------------
 
-    def _decide(self, wish: _Wish) -> Outreach:
+    def _decide(
+        self,
+        kind: DecisionKind,
+        outreach_id: int,
+        version: int,
+        actor: str,
+        event_key: str | None,
+        *,
+        reason: str | None = None,
+        draft: str | None = None,
+        until: datetime | None = None,
+    ) -> Outreach:
+        wish = Wish(
+            id=outreach_id,
+            version=version,
+            actor=actor,
+            kind=kind,
+            event_key=event_key,
+            reason=reason,
+            draft=draft,
+            until=until,
+        )
         now = self._clock.now()
         with self._database.write() as connection:
             present = outreach(connection, wish.id)
@@ -234,10 +160,10 @@ class ReviewDesk:
                 return present  # the same click, delivered twice
             if present.version != wish.version:
                 raise self._too_late(connection, present)
-            sources, to, columns = self._move(wish, present, now)
+            sources, to, columns = move(wish, present, self._settings.review, now)
             if present.state not in sources:
                 raise self._too_late(connection, present)
-            self._respect_claim(wish, present, now)
+            respect_claim(wish, present, now)
             if wish.kind == DecisionKind.SETTLE and to is not None:
                 said = {"said_by": wish.actor} if to == _S.SENT else None
                 won = settle(connection, wish.id, present.attempts, to, now, evidence=said, reason=wish.reason)
@@ -273,68 +199,10 @@ class ReviewDesk:
             )
             return after
 
-    def _move(
-        self, wish: _Wish, present: Outreach, now: datetime
-    ) -> tuple[frozenset[OutreachState], OutreachState | None, OutreachColumns]:
-        """Say from where, to where and with what; refuse what comes too late."""
-        settled: OutreachColumns = {"claimed_by": None, "claimed_until": None}
-        decided: OutreachColumns = {**settled, "decided_at": now, "decided_by": wish.actor, "snoozed_until": None}
-        if wish.kind in (DecisionKind.APPROVE, DecisionKind.EDIT, DecisionKind.SNOOZE, DecisionKind.CLAIM):
-            self._in_time(wish, present, now)
-        match wish.kind:
-            case DecisionKind.APPROVE | DecisionKind.EDIT:
-                earliest = max(present.not_before, now + timedelta(seconds=self._settings.review.undo_seconds))
-                columns: OutreachColumns = {**decided, "not_before": earliest, "next_attempt_at": None}
-                if wish.draft is not None:
-                    columns["draft"] = wish.draft
-                return DECIDABLE, _S.APPROVED, columns
-            case DecisionKind.REJECT:
-                return DECIDABLE, _S.REJECTED, decided
-            case DecisionKind.SNOOZE:
-                return frozenset({_S.SUGGESTED}), _S.SNOOZED, {**decided, "snoozed_until": wish.until}
-            case DecisionKind.CLAIM:
-                until = now + timedelta(minutes=self._settings.review.claim_minutes)
-                return DECIDABLE, None, {"claimed_by": wish.actor, "claimed_until": until}
-            case DecisionKind.UNDO:
-                self._undo_in_time(present, now)
-                back: OutreachColumns = {**settled, "decided_at": None, "decided_by": None, "snoozed_until": None}
-                return frozenset({_S.APPROVED, _S.REJECTED, _S.SNOOZED}), _S.SUGGESTED, back
-            case DecisionKind.RETRY:
-                again: OutreachColumns = {**decided, "not_before": now, "next_attempt_at": None, "refusal": None}
-                if present.expires_at <= now:
-                    again["expires_at"] = now + timedelta(hours=self._settings.review.expires_hours)
-                return frozenset({_S.FAILED, _S.UNCERTAIN}), _S.APPROVED, again
-            case DecisionKind.SETTLE:
-                return frozenset({_S.UNCERTAIN}), _S.SENT if wish.reason == "arrived" else _S.FAILED, {}
-
-    def _in_time(self, wish: _Wish, present: Outreach, now: datetime) -> None:
-        if present.state in DECIDABLE and present.expires_at <= now:
-            raise Refused(
-                f"outreach {present.id} expired at {present.expires_at:%Y-%m-%d %H:%M} UTC; nothing was changed"
-            )
-        if wish.until is not None and wish.until <= now:
-            raise InputError("the time to snooze until is past; choose a later one")
-        if wish.until is not None and wish.until >= present.expires_at:
-            raise Refused(
-                f"outreach {present.id} expires at {present.expires_at:%Y-%m-%d %H:%M} UTC; choose an earlier time or reject it"
-            )
-
-    def _undo_in_time(self, present: Outreach, now: datetime) -> None:
-        if present.state == _S.APPROVED and (present.not_before <= now or present.attempts > 0):
-            raise Refused(f"outreach {present.id} may already be on its way; it can no longer be taken back")
-        window = timedelta(seconds=self._settings.review.undo_seconds)
-        if present.state in (_S.REJECTED, _S.SNOOZED) and (present.decided_at or now) + window < now:
-            raise Refused(f"the {window.seconds} seconds to take this back are over (outreach {present.id})")
-
-    def _respect_claim(self, wish: _Wish, present: Outreach, now: datetime) -> None:
-        held = present.claimed_by not in (None, wish.actor)
-        if held and present.claimed_until is not None and present.claimed_until > now:
-            raise ClaimedByOther(present)
-
-    def _seen(self, connection: Connection, wish: _Wish) -> bool:
+    def _seen(self, connection: Connection, wish: Wish) -> bool:
         return any(decision.event_key == wish.event_key for decision in decisions_of(connection, wish.id))
 
-    def _lost(self, connection: Connection, wish: _Wish) -> Outreach:
+    def _lost(self, connection: Connection, wish: Wish) -> Outreach:
         present = outreach(connection, wish.id)
         if wish.event_key and self._seen(connection, wish):
             return present
