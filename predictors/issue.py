@@ -17,6 +17,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
+from predictors.bins import BINS, snapped
 from predictors.frames import Array, FrameEncoder, as_polars, check_target, expit, logit
 
 
@@ -101,8 +102,7 @@ class BoostingModel(ClassifierMixin, BaseEstimator):
             min_samples_leaf=self.min_samples_leaf,
             l2_regularization=self.l2_regularization,
             max_features=self.max_features,
-            # With weights, scikit-learn searches every bin's edge by itself: fewer bins train in a quarter of the time.
-            max_bins=63,
+            max_bins=BINS,
             early_stopping=False,
             random_state=self.seed,
         )
@@ -111,7 +111,7 @@ class BoostingModel(ClassifierMixin, BaseEstimator):
         matrix[:, np.isnan(matrix).all(axis=0)] = 0.0
         # One thread: on shared cores the threads of OpenMP wait for each other far longer than they save.
         with threadpool_limits(limits=1):
-            self.model_.fit(matrix, target, sample_weight=sample_weight)
+            self.model_.fit(snapped(matrix, BINS), target, sample_weight=sample_weight)
         self.classes_ = np.array([0, 1])
         return self
 

@@ -18,6 +18,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
+from predictors.bins import BINS, snapped
 from predictors.errors import FrameError, NotEnoughDataError
 from predictors.frames import Array, FrameEncoder, as_polars, check_target, expit
 from predictors.uplift_metrics import propensity_weights
@@ -183,9 +184,7 @@ class XLearner(GainLearner):
         gained = target[treated] - without.predict(matrix[treated])
         missed = with_treatment.predict(matrix[untreated]) - target[untreated]
         self.of_treated_, self.of_untreated_ = (
-            _effect_regression(int(rows.sum()), self.rounds, self.seed).fit(
-                matrix[rows], effects, sample_weight=None if propensity is None else weights[rows]
-            )
+            _regressed(matrix[rows], effects, None if propensity is None else weights[rows], self.rounds, self.seed)
             for rows, effects in ((treated, gained), (untreated, missed))
         )
 
@@ -221,7 +220,7 @@ class DRLearner(GainLearner):
         weights = propensity_weights(arm, propensity)
         without, treated = out_of_fold(matrix, arm, target, weights, C=self.C, seed=self.seed)
         phi = treated - without + arm * (target - treated) / p - (1 - arm) * (target - without) / (1 - p)
-        self.model_ = _effect_regression(len(phi), self.rounds, self.seed).fit(matrix, phi)
+        self.model_ = _regressed(matrix, phi, None, self.rounds, self.seed)
 
     def gain(self, matrix: Array) -> Array:
         result: Array = self.model_.predict(matrix)
@@ -270,20 +269,19 @@ def out_of_fold(
     return found[0], found[1]
 
 
-def _effect_regression(rows: int, rounds: int, seed: int) -> Any:
-    """Return what effects are regressed by: a ridge, or boosted stumps whose leaves hold a good share of the rows."""
+def _regressed(matrix: Array, effects: Array, weights: Array | None, rounds: int, seed: int) -> Any:
+    """Regress effects on features by a ridge, or by boosted stumps whose leaves hold a good share of the rows."""
     if not rounds:
-        return Ridge(alpha=RIDGE)
+        return Ridge(alpha=RIDGE).fit(matrix, effects, sample_weight=weights)
     return HistGradientBoostingRegressor(
         max_iter=rounds,
         learning_rate=LEARNING_RATE,
         max_leaf_nodes=2,
-        min_samples_leaf=max(FEWEST_IN_LEAF, int(LEAF_SHARE * rows)),
-        # With weights, scikit-learn searches every bin's edge by itself: fewer bins train in a fifth of the time.
-        max_bins=63,
+        min_samples_leaf=max(FEWEST_IN_LEAF, int(LEAF_SHARE * len(effects))),
+        max_bins=BINS,
         early_stopping=False,
         random_state=seed,
-    )
+    ).fit(snapped(matrix, BINS), effects, sample_weight=weights)
 
 
 def _with_interactions(matrix: Array, arm: Array) -> Array:

@@ -45,9 +45,9 @@ class LabelledRows:
         """How many each row stands for, because others like it were contacted, (n,) with mean 1; all 1 without contacts."""
         if WEIGHT not in self.frame.columns or not self.frame.height:
             return np.ones(self.frame.height)
-        weights: Array = self.frame[WEIGHT].to_numpy()
-        weights = weights / weights.mean()
-        return weights
+        weights = self.frame[WEIGHT].to_numpy()
+        result: Array = weights / weights.mean()
+        return result
 
     @property
     def X(self) -> pl.DataFrame:  # noqa: N802 - the field's name for a feature matrix

@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import sys
 
+import lightgbm
 import pandas
 import polars as pl
 from catboost import CatBoostClassifier
-from lightgbm import LGBMClassifier
 
+# By LightGBM's own interface: the one in scikit-learn's manner needs scikit-learn, which is not in this environment.
 LIGHTGBM = {
-    "n_estimators": 200, "learning_rate": 0.03, "num_leaves": 5, "min_child_samples": 100, "colsample_bytree": 0.3,
-    "subsample": 0.8, "subsample_freq": 1, "reg_lambda": 20.0, "random_state": 0, "n_jobs": 1, "verbose": -1,
+    "objective": "binary", "n_estimators": 200, "learning_rate": 0.03, "num_leaves": 5, "min_child_samples": 100,
+    "colsample_bytree": 0.3, "subsample": 0.8, "subsample_freq": 1, "reg_lambda": 20.0, "seed": 0, "num_threads": 1, "verbose": -1,
 }  # fmt: skip
 CATBOOST = {
     "iterations": 250, "learning_rate": 0.04, "depth": 4, "l2_leaf_reg": 20.0, "rsm": 0.3, "random_seed": 0,
@@ -35,11 +36,11 @@ def main(earlier_path: str, later_path: str, answers_path: str) -> None:
     filled = [frame.select(features).with_columns(pl.col(texts).fill_null("unknown")) for frame in (earlier, later)]
     levels = {name: filled[0][name].unique().sort().to_list() for name in texts}
     numbers = [_numbers(frame, levels) for frame in filled]
-    lightgbm = LGBMClassifier(**LIGHTGBM).fit(numbers[0], y, sample_weight=weight)
+    booster = lightgbm.train(LIGHTGBM, lightgbm.Dataset(numbers[0], y, weight=weight))
     tables = [pandas.DataFrame(frame.to_dict(as_series=False)) for frame in filled]
     catboost = CatBoostClassifier(**CATBOOST, cat_features=texts).fit(tables[0], y, sample_weight=weight)
     answers = {
-        "lightgbm": lightgbm.predict_proba(numbers[1])[:, 1],
+        "lightgbm": booster.predict(numbers[1]),
         "catboost": catboost.predict_proba(tables[1])[:, 1],
     }
     pl.DataFrame(answers).write_parquet(answers_path)
