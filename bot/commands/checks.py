@@ -15,13 +15,17 @@ from typing import Any
 from bot.channels.slack.doctor import check_slack
 from bot.config import Settings
 from bot.errors import AftercareError
+from bot.lazy import OnFirstUse
 from bot.store import migrations
 from bot.store.counts import active_articles
 from bot.store.database import Database, open_database, ping
-from bot.store.queue_schema import queue_version
+from bot.store.queue_schema import MISSING, queue_version
 from bot.store.sweeping import workers_state
 from messages.encoder import load_encoder
 from messages.errors import MessagesError
+
+# Only installations with workers have Procrastinate.
+queue_schema = OnFirstUse("bot.tasks", "queue_schema")
 
 __all__ = ["Check", "State", "check_base", "check_folder", "check_slack_side"]
 
@@ -111,7 +115,15 @@ def _workers(database: Database) -> Check:
     name = "delivery.engine"
     version = queue_version(database)
     if version is None:
-        return _fail(name, "the workers' queue is not in the database; run `aftercare db upgrade`")
+        return _fail(name, MISSING)
+    try:
+        needed = queue_schema().version
+    except ModuleNotFoundError:
+        return _fail(name, "workers need Procrastinate: pip install 'aftercare-bot[scale]'")
+    if version != needed:
+        return _fail(
+            name, f"the workers' queue is at {version}, this version needs {needed}; run `aftercare db upgrade`"
+        )
     with database.read() as connection:
         state = workers_state(connection)
     if not state.alive:

@@ -85,8 +85,13 @@ def restore(file: Path, as_json: bool) -> None:
     """Replace the database by a backup. What was due is held until `aftercare db release`."""
     with _unmigrated() as (database, settings, clock):
         kept = backup.restore(database, file, _folder(settings), cli_actor(), clock.now())
+        if lacks_queue := settings.delivery.by_workers and queue_version(database) is None:
+            click.echo(
+                "The backup holds no queue of the workers; run `aftercare db upgrade` before they start.", err=True
+            )
         if as_json:
-            print_json([{"restored": str(file), "backup": str(kept) if kept else None, "held": True}])
+            queue = {"queue": None} if lacks_queue else {}
+            print_json([{"restored": str(file), "backup": str(kept) if kept else None, "held": True, **queue}])
             return
         if kept:
             click.echo(f"What stood there before is kept in {kept}.")

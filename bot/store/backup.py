@@ -22,6 +22,7 @@ from bot.errors import InputError, Refused, StoreError
 from bot.store import audit, migrations, postgres_tools
 from bot.store.controls import RESTORED, get_control, set_control
 from bot.store.database import Database, open_database, ping
+from bot.store.queue_schema import removal_of_queue
 
 __all__ = ["back_up", "release", "require_current", "restore", "upgrade_safely"]
 
@@ -73,8 +74,10 @@ def restore(database: Database, file: Path, folder: Path, actor: str, now: datet
         ping(database)
         if postgres_tools.other_sessions(database):
             raise Refused(IN_USE)
-        before = back_up(database, folder, now) if migrations.current_revision(database) else None
-        postgres_tools.load(database, file, _hold_statement(database, hold, actor, now))
+        empty = migrations.current_revision(database) is None
+        before = None if empty else back_up(database, folder, now)
+        first = "" if empty else removal_of_queue(database)
+        postgres_tools.load(database, file, first, _hold_statement(database, hold, actor, now))
         migrations.upgrade(database)
         _note(database, file, actor, now)
         return before

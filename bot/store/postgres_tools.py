@@ -29,8 +29,8 @@ def dump(database: Database, file: Path) -> None:
     )
 
 
-def load(database: Database, file: Path, last_statement: str) -> None:
-    """Replace the tables by those of a dump and run one more statement, all in one transaction."""
+def load(database: Database, file: Path, first_statement: str, last_statement: str) -> None:
+    """Run one statement, replace the tables by those of a dump and run another statement, all in one transaction."""
     with TemporaryDirectory() as scratch:
         script = Path(scratch) / "restore.sql"
         try:
@@ -48,11 +48,14 @@ def load(database: Database, file: Path, last_statement: str) -> None:
             raise InputError(
                 f"{file} is no backup of Aftercare ({error}); name a file that `aftercare db backup` wrote"
             ) from error
+        first = Path(scratch) / "first.sql"
+        first.write_text(first_statement, encoding="utf-8")
         with script.open("a", encoding="utf-8") as end:
             end.write("\n" + last_statement)
         _run(
             database,
-            "psql", "--quiet", "--no-psqlrc", "--single-transaction", "--set=ON_ERROR_STOP=1", "--output=/dev/null", f"--file={script}",
+            "psql", "--quiet", "--no-psqlrc", "--single-transaction", "--set=ON_ERROR_STOP=1", "--output=/dev/null", f"--file={first}",
+            f"--file={script}",
             database_argument=True,
         )  # fmt: skip
 

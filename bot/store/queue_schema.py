@@ -16,9 +16,24 @@ from bot.errors import StoreError
 from bot.store.controls import get_control, set_control
 from bot.store.database import Database
 
-__all__ = ["QueueSchema", "install_queue", "queue_address", "queue_version", "require_queue"]
+__all__ = ["QueueSchema", "install_queue", "queue_address", "queue_version", "removal_of_queue", "require_queue"]
 
 _VERSION = "queue_schema"
+MISSING = "the workers' queue is not in the database (a new one, or restored from a backup without it); run `aftercare db upgrade`"
+# Whatever bears Procrastinate's name in one schema; routines first, since types stand in their signatures.
+_REMOVAL = """DO $$ DECLARE one text; BEGIN
+FOR one IN
+  SELECT format('DROP ROUTINE %s CASCADE', oid::regprocedure) FROM pg_proc WHERE pronamespace = {schema}::regnamespace AND proname LIKE 'procrastinate\\_%'
+LOOP EXECUTE one; END LOOP;
+FOR one IN
+  SELECT format('DROP TABLE %s CASCADE', oid::regclass) FROM pg_class WHERE relnamespace = {schema}::regnamespace AND relkind = 'r' AND relname LIKE 'procrastinate\\_%'
+LOOP EXECUTE one; END LOOP;
+FOR one IN
+  SELECT format('DROP TYPE %s CASCADE', t.oid::regtype) FROM pg_type t LEFT JOIN pg_class c ON c.oid = t.typrelid
+  WHERE t.typnamespace = {schema}::regnamespace AND t.typname LIKE 'procrastinate\\_%' AND (t.typtype = 'e' OR c.relkind = 'c')
+LOOP EXECUTE one; END LOOP;
+END $$;
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +80,19 @@ def require_queue(database: Database) -> None:
         Saying what to run.
     """
     if queue_version(database) is None:
-        raise StoreError("the workers' queue is not in the database; run `aftercare db upgrade`")
+        raise StoreError(MISSING)
+
+
+def removal_of_queue(database: Database) -> str:
+    """Return the SQL that takes our queue's tables away, before a backup that may lack them is put in their place.
+
+    Jobs of the time after the backup mean nothing to the rows within it; empty where the tables are not ours.
+    """
+    if queue_version(database) is None:
+        return ""
+    with database.read() as connection:
+        schema = connection.execute(sa.text("SELECT quote_literal(quote_ident(current_schema()))")).scalar_one()
+    return _REMOVAL.replace("{schema}", schema)
 
 
 def install_queue(database: Database, schema: QueueSchema, now: datetime) -> bool:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +19,6 @@ from bot.store.database import Database, open_database
 from bot.store.tables import products
 from bot.wiring import App
 from tests.conftest import NOW
-from tests.peers import missing_peer
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.peer)])
@@ -32,20 +29,10 @@ def own_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Dat
         yield database
         database.close()
         return
-    base = request.getfixturevalue("postgres_url").partition("?")[0]
-    if shutil.which("pg_dump") is None or shutil.which("psql") is None:
-        missing_peer("no pg_dump: install PostgreSQL's client programs")
-    name = f"t_{uuid.uuid4().hex[:12]}"
-    admin = open_database(base).engine.execution_options(isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name}")
-    database = open_database(f"{base.rpartition('/')[0]}/{name}")
+    database = open_database(request.getfixturevalue("own_postgres"))
     migrations.upgrade(database)
     yield database
     database.close()
-    with admin.connect() as connection:
-        connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
-    admin.dispose()
 
 
 def put(database: Database, name: str) -> None:
@@ -207,3 +194,16 @@ def test_the_commands_do_it_all(
         other.execute("SELECT count(*) FROM orders").fetchone()
         assert run(["db", "restore", str(kept)]) == 4
     other.close()
+
+
+@pytest.mark.peer
+def test_a_backup_is_restored_into_an_empty_server_too(own_postgres: str, tmp_path: Path, clock: ManualClock) -> None:
+    database = open_database(own_postgres)
+    migrations.upgrade(database)
+    put(database, "before")
+    kept = backup.back_up(database, tmp_path / "backups", clock.now())
+    with database.write() as connection:
+        connection.exec_driver_sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    assert backup.restore(database, kept, tmp_path / "backups", "cli:ann", clock.now()) is None
+    assert names(database) == ["before"]
+    database.close()

@@ -14,9 +14,11 @@ import yaml
 from bot.cli import run as command
 from bot.config import Settings
 from bot.running import Running
+from bot.store.controls import set_control
 from bot.store.database import open_database
 from bot.store.queue_schema import queue_version
 from bot.wiring import App
+from tests.conftest import NOW
 from tests.queue_world import queue_url  # noqa: F401 - a fixture
 
 Write = Callable[[str, str], Path]
@@ -61,6 +63,48 @@ def test_without_the_queue_everything_says_what_to_run(
     assert "run `aftercare db upgrade`" in capsys.readouterr().err
     assert command(["doctor", "--config", str(config)]) == 1
     assert "db upgrade" in capsys.readouterr().out
+
+
+@pytest.mark.peer
+def test_a_backup_without_the_queue_is_restored_and_says_what_to_run(
+    own_postgres: str, write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    embedded = write(own_postgres, "embedded")
+    assert command(["db", "upgrade", "--config", str(embedded)]) == 0
+    assert command(["db", "backup", "--json", "--config", str(embedded)]) == 0
+    kept = json.loads(capsys.readouterr().out.splitlines()[-1])["file"]
+    workers = write(own_postgres, "workers")
+    assert command(["db", "upgrade", "--config", str(workers)]) == 0
+    assert command(["db", "restore", kept, "--config", str(workers)]) == 0
+    assert "run `aftercare db upgrade`" in capsys.readouterr().err
+    assert command(["worker", "--config", str(workers)]) == 1
+    assert "restored from a backup without it); run `aftercare db upgrade`" in capsys.readouterr().err
+    assert command(["doctor", "--config", str(workers)]) == 1
+    assert "db upgrade" in capsys.readouterr().out
+    assert command(["db", "upgrade", "--config", str(workers)]) == 0
+    assert "The workers' queue was brought to" in capsys.readouterr().out
+    assert command(["db", "backup", "--json", "--config", str(workers)]) == 0
+    whole = json.loads(capsys.readouterr().out.splitlines()[-1])["file"]
+    assert command(["db", "restore", whole, "--config", str(workers)]) == 0
+    assert "db upgrade" not in capsys.readouterr().err
+    assert command(["doctor", "--json", "--config", str(workers)]) in (0, 1)
+    checks = {check["name"]: check for check in map(json.loads, capsys.readouterr().out.splitlines())}
+    assert "the workers' queue stands" in checks["delivery.engine"]["detail"]
+
+
+@pytest.mark.peer
+def test_a_queue_of_another_version_is_noticed(
+    queue_url: str,
+    write: Write,
+    capsys: pytest.CaptureFixture[str],  # noqa: F811
+) -> None:
+    database = open_database(queue_url)
+    with database.write() as connection:
+        set_control(connection, "queue_schema", {"version": "03.00.00_01_old.sql"}, "test", NOW)
+    database.close()
+    assert command(["doctor", "--json", "--config", str(write(queue_url, "workers"))]) == 1
+    checks = {check["name"]: check for check in map(json.loads, capsys.readouterr().out.splitlines())}
+    assert (checks["delivery.engine"]["state"], "db upgrade" in checks["delivery.engine"]["detail"]) == ("fail", True)
 
 
 @pytest.mark.peer
