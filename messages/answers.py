@@ -22,7 +22,16 @@ from messages.encoder import TextEncoder
 from messages.intents import IntentClassifier
 from messages.knowledge import Article, Hit, KnowledgeIndex
 
-__all__ = ["Answer", "Answerer", "Decision", "KnownIntent", "Thresholds", "known_intents", "language_of"]
+__all__ = [
+    "Answer",
+    "Answerer",
+    "Decision",
+    "KnownIntent",
+    "Thresholds",
+    "known_intents",
+    "language_of",
+    "speaks_of_danger",
+]
 
 _DATA = Path(__file__).with_name("intents.yaml")
 # Long mails bury the question: besides the whole, its asking sentences are searched, at most this many.
@@ -241,6 +250,11 @@ def asking_sentences(question: str) -> list[str]:
     sentences = [part.strip() for part in re.split(r"(?<=[.!?])\s+|\n+", whole)]
     asking = [part for part in sentences if part.endswith("?") and len(part) > 10]
     return [whole, *asking[:_MAX_SENTENCES]]
+
+
+def speaks_of_danger(text: str) -> bool:
+    """Return whether a phrase of danger stands in a message, wherever."""
+    return _intent_data().phrases[KnownIntent.SAFETY].inside.search(_normal(text)) is not None
 
 
 def quotable(passage: str) -> str:

@@ -18,7 +18,7 @@ import yaml
 
 from messages.opting_out_words import asks_to_end_contact, folded, is_bare_word
 
-__all__ = ["ContactWish", "contact_wish"]
+__all__ = ["ContactWish", "contact_wish", "says_more_than_a_request"]
 
 _WORDS = Path(__file__).with_name("contact_wishes.yaml")
 _PHRASES = Path(__file__).with_name("intents.yaml")
@@ -29,6 +29,8 @@ _CLAUSES = 16
 _SENTENCE = re.compile(r"[^.!?…。！？\n]{1,400}[.!?…。！？]{0,9}")
 _CLAUSE = re.compile(r"[,;:、，；：]+|\s[-–—]+\s|[–—]+")
 _ASKS = ("?", "？")
+# Fewer words beside a request are thanks, a name or a reason.
+_MORE_WORDS = 6
 # What stands in marks that open and close differs from what is said; an apostrophe is no mark.
 _QUOTED = re.compile(
     r"“[^“”]{1,300}”|„[^„“”]{1,300}[“”]|«[^«»]{1,300}»|「[^「」]{1,300}」|『[^『』]{1,300}』|\"[^\"]{1,300}\""
@@ -72,6 +74,13 @@ def contact_wish(text: str) -> ContactWish:
     if ContactWish.END in wishes:
         return ContactWish.UNCLEAR if ContactWish.KEEP in wishes else ContactWish.END
     return next((one for one in (ContactWish.KEEP, ContactWish.UNCLEAR) if one in wishes), ContactWish.NONE)
+
+
+def says_more_than_a_request(text: str) -> bool:
+    """Return whether a message that ends contact says or asks something else as well, which somebody should read."""
+    sentences = [part.strip() for part in _SENTENCE.findall(text[:_READ_CHARACTERS])[:_SENTENCES]]
+    others = [part for part in sentences if part and _of_sentence(part) is ContactWish.NONE]
+    return any(part.endswith(_ASKS) or len(folded(part).split()) >= _MORE_WORDS for part in others)
 
 
 def _of_sentence(sentence: str) -> ContactWish:

@@ -16,7 +16,7 @@ from bot.services.privacy import Privacy
 from bot.services.review.desk import ReviewDesk
 from bot.store import audit
 from bot.store.database import Database
-from bot.store.mails import quarantined
+from bot.store.quarantine import quarantined
 from bot.store.tables import metadata
 from tests.integration.mail_world import CARE, MailWorld
 from tests.integration.shop_rows import add_customer, propose

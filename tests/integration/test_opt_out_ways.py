@@ -99,3 +99,17 @@ def test_who_is_unclear_about_it_twice_is_given_to_a_human(talk: Talk) -> None:
 def test_who_wants_contact_to_go_on_keeps_it(talk: Talk, words: str) -> None:
     assert talk.say(words).decision is not ConversationDecision.OPT_OUT
     assert talk.rows("consents") == []
+
+
+def test_who_is_in_danger_and_wants_no_more_check_ins_gets_help_and_silence(talk: Talk) -> None:
+    done = talk.say("It burnt my hand. I want to unsubscribe.")
+    assert done.decision is ConversationDecision.HANDOFF
+    assert [(row.reason, row.urgent) for row in talk.rows("handoffs")] == [("safety", True)]
+    assert len(talk.rows("consents")) == 1
+
+
+def test_a_question_beside_an_opt_out_comes_to_a_human(talk: Talk) -> None:
+    done = talk.say("Please stop messaging me. Where is my refund?")
+    assert done.decision is ConversationDecision.OPT_OUT
+    assert [(row.reason, row.urgent) for row in talk.rows("handoffs")] == [("opted_out_and_said_more", False)]
+    assert len(talk.rows("consents")) == 1

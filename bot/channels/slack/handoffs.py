@@ -29,12 +29,14 @@ _REASONS = {
     Reason.ORDER_UNKNOWN: "Asks about an order that is not known to be theirs",
     Reason.ORDER_OVERDUE: "Their order is long past its promise",
     Reason.NO_WORDS: "The message has no words, perhaps only attachments",
+    Reason.MORE: "Contact by the bot has ended as asked, but the customer said something else as well",
     HandoffReason.AGENT: "An agent wrote to the customer",
     HandoffReason.IN_DOUBT: "Nobody can tell whether our last message arrived: ask the customer, or write again",
     HandoffReason.NOT_DELIVERED: "Our last message did not reach the customer: write again, or by another way",
 }
 _WORDS: Mapping[str, str] = {reason.value: words for reason, words in _REASONS.items()} | {
     "written_from_another_address": "Written from another address than the one that we wrote to: it may be somebody else",
+    "more_than_a_megabyte": "The mail is too large to be read as a whole; what came with it is in the mailbox",
     "too_many_automatic_answers_in_a_day": "The bot has answered this address many times today; perhaps it is a machine",
 }
 

@@ -24,6 +24,7 @@ from bot.store.optout import end_contact
 from bot.store.outreach import Outreach, change_state, list_outreach
 from bot.store.shop import Customer, add_touchpoint, customer
 from messages.answers import Answer, Decision, KnownIntent
+from messages.contact_wish import ContactWish, contact_wish, says_more_than_a_request
 
 __all__ = ["CarriedOut", "ConversationDecision", "Dialogue", "Reason"]
 
@@ -31,6 +32,9 @@ __all__ = ["CarriedOut", "ConversationDecision", "Dialogue", "Reason"]
 REPLY_WINDOW = timedelta(days=60)
 # Who names a channel while opting out means that one, whichever they write by.
 _NAMED = {"email": re.compile(r"(?i)\be-?mail|\bmail(s|en|ing)?\b"), "slack": re.compile(r"(?i)\bslack\b")}
+
+# What is decided before an opt-out in the same words.
+_GOING_BEFORE = (KnownIntent.SAFETY, KnownIntent.HUMAN)
 
 
 class ConversationDecision(StrEnum):
@@ -54,6 +58,7 @@ class Reason(StrEnum):
     ORDER_UNKNOWN = "order_unknown"  # order data asked for by somebody who is not known to own the order
     ORDER_OVERDUE = "order_overdue"  # long past its promise
     NO_WORDS = "no_words"  # attachments only, or nothing
+    MORE = "opted_out_and_said_more"  # contact ended, and something else was said that nobody answers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +119,8 @@ class Dialogue:
         says = not human and step.decision is not ConversationDecision.SILENT
         if step.decision is ConversationDecision.OPT_OUT:
             says = self._opt_out(connection, thread, utterance, now) and says
+        elif answer.intent in _GOING_BEFORE and contact_wish(utterance.text) is ContactWish.END:
+            self._opt_out(connection, thread, utterance, now)  # who is hurt and wants no more mails gets both
         active = store.active_handoff(connection, thread.id)
         handoff_id = active.id if active is not None else None
         if human and handoff_id is not None and step.urgent:
@@ -139,7 +146,8 @@ class Dialogue:
     ) -> _Step:
         made = ConversationDecision
         if answer.intent is KnownIntent.OPT_OUT and not answer.about_contact:
-            return _Step(decision=made.OPT_OUT)
+            more = says_more_than_a_request(utterance.text)
+            return _Step(decision=made.OPT_OUT, reason=Reason.MORE if more else None)
         if thread.state == ConversationState.HUMAN:
             return _Step(decision=made.SILENT, urgent=answer.intent is KnownIntent.SAFETY)
         if answer.intent is KnownIntent.SAFETY:

@@ -169,7 +169,7 @@ class Mailroom:
     def _record(self, connection: Connection, source: MailSource, one: Fetched) -> bool:
         large = one.octets > MAX_OCTETS
         content = one.content[:KEPT_OCTETS] if large else one.content
-        error = one.error or (f"too large: {one.octets} octets, {MAX_OCTETS} are read at most" if large else None)
+        error = one.error
         key = mail_key(content)
         recorded = mails.record(
             connection,
@@ -205,7 +205,8 @@ class Mailroom:
         try:
             mail = self._read(stored.raw)
         except InputError as error:
-            self._set_aside(stored, str(error)[:500], report)
+            large = stored.octets > MAX_OCTETS
+            self._set_aside(stored, _too_large(stored) if large else str(error)[:500], report)
             return
         except Exception as error:  # the edge of one mail: the others are read all the same
             log.exception("mail_reading_broke", mail=stored.id)
@@ -219,6 +220,10 @@ class Mailroom:
                 self._set_aside(stored, f"its effect broke: {type(error).__name__}", report)
             else:
                 report.postponed += 1  # it comes again when the lease is over
+            return
+        if done is not None and self._left_over(stored, done):
+            report.quarantined += 1
+            log.warning("mail_quarantined", mail=stored.id, source=stored.source.value, error=_too_large(stored))
             return
         report.done += 1
         if done is not None:
@@ -240,11 +245,18 @@ class Mailroom:
             else:
                 found = self._replies.take_in(connection, stored, mail, now)
             if isinstance(found, Done):
-                mails.finish(connection, stored.id, now, **_columns(mail.kind, found))
+                left_over = self._left_over(stored, found)
+                columns = {"error": _too_large(stored)} if left_over else _columns(mail.kind, found)
+                mails.finish(connection, stored.id, now, **columns)
                 return found
         # What is decided here is decided once, whoever asks for it and how often.
         self._conversations().receive(found.inbound)
         return found.done if self._finish(stored, mail.kind, found.done) else None
+
+    @staticmethod
+    def _left_over(stored: StoredMail, done: Done) -> bool:
+        """Whether a mail of which only the beginning is kept did nothing, so that a human should look at it."""
+        return stored.octets > MAX_OCTETS and done.effect in (Effect.STRANGER, Effect.UNPROVEN)
 
     def _finish(self, stored: StoredMail, kind: MailKind | None, done: Done) -> bool:
         with self._database.write() as connection:
@@ -255,6 +267,10 @@ class Mailroom:
             mails.finish(connection, stored.id, self._clock.now(), error=error)
         report.quarantined += 1
         log.warning("mail_quarantined", mail=stored.id, source=stored.source.value, error=error)
+
+
+def _too_large(stored: StoredMail) -> str:
+    return f"too large: {stored.octets} octets, {MAX_OCTETS} are read at most"
 
 
 def _columns(kind: MailKind | None, done: Done) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from enum import StrEnum
 from bot.config import Settings
 from bot.decide.lifecycle import OutreachState
 from bot.services.conversation.conversations import ConversationDecision, Inbound, record_inbound
+from bot.services.conversation.dialogue import Reason
 from bot.services.mail.effects import CHANNEL, Done, Effect, ToAnswer
 from bot.services.mail.inbound import InboundMail, MailKind
 from bot.services.mail.matching import Match, Matcher, Proof
@@ -26,11 +27,12 @@ from bot.store.database import Connection
 from bot.store.delivery import settle
 from bot.store.enums import Author, ConversationState, DeliveryState
 from bot.store.letters import automatic_answers, conversation_in, customers_at, reference_of
-from bot.store.mails import StoredMail
+from bot.store.mails import MAX_OCTETS, StoredMail
 from bot.store.optout import end_contact
 from bot.store.outreach import change_state, outreach
 from bot.store.shop import add_touchpoint, customer
-from messages.answers import KnownIntent
+from messages.answers import KnownIntent, speaks_of_danger
+from messages.contact_wish import says_more_than_a_request
 
 __all__ = ["MailReason", "Replies"]
 
@@ -48,6 +50,7 @@ class MailReason(StrEnum):
 
     OTHER_ADDRESS = "written_from_another_address"  # with our token: the mail was passed on
     TOO_MANY = "too_many_automatic_answers_in_a_day"  # perhaps another machine
+    TOO_LARGE = "more_than_a_megabyte"  # only its beginning was read; the whole is in the mailbox
 
 
 class Replies:
@@ -88,6 +91,10 @@ class Replies:
             return ToAnswer(inbound=inbound, done=done)  # a crash came between; what was recorded is decided
         if match is not None and not from_there:
             self._hand_over(connection, thread, inbound, MailReason.OTHER_ADDRESS, now)
+        elif stored.octets > MAX_OCTETS:
+            if match is not None:
+                _mark_replied(connection, match, now)
+            self._hand_over(connection, thread, inbound, MailReason.TOO_LARGE, now)
         elif automatic_answers(connection, inbound.sender, now - DAY) >= AUTOMATIC_A_DAY:
             self._hand_over(connection, thread, inbound, MailReason.TOO_MANY, now)
         else:
@@ -143,8 +150,14 @@ class Replies:
             recorded_at=now,
             channel=CHANNEL,
         )
-        if any(ended) and thread.state is not ConversationState.HUMAN:
+        human = thread.state is ConversationState.HUMAN
+        if any(ended) and not human:
             self._confirm(connection, thread, utterance_id, mail, people[0].locale, now)
+        danger = speaks_of_danger(inbound.text)
+        if not human and (danger or says_more_than_a_request(inbound.text)):
+            reason = Reason.SAFETY if danger else Reason.MORE
+            store.open_handoff(connection, thread.id, reason.value, danger, now)
+            store.change_conversation(connection, thread.id, now, state=ConversationState.HUMAN.value)
         return done
 
     def _confirm(
