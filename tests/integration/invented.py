@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from bot.services.prediction.evaluating import Evaluator
 from bot.services.prediction.promoting import Promoter
 from bot.services.prediction.retraining import Trainer
 from bot.services.prediction.scoring import Scorer
-from bot.store.database import Database
+from bot.store.database import Database, open_database
 from tests.unit.shops import START, Rows, invented_shop
 
 NOW = START + timedelta(days=230)
@@ -62,6 +63,18 @@ class Shop:
         self.promoter = Promoter(database, self.clock, self.settings)
         self.evaluator = Evaluator(database, self.clock, self.settings)
 
+    @classmethod
+    def copied(cls, home: Path, folder: Path) -> Shop:
+        """Open a copy of another shop's folder, the database (`aftercare.db`) and the models in it."""
+        shutil.copytree(home, folder, dirs_exist_ok=True)
+        return cls(open_database(f"sqlite:///{folder / 'aftercare.db'}"), folder)
+
+    def close(self) -> None:
+        """Close the database, all of it in its one file."""
+        with self.database.engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.database.close()
+
     def read_files(self) -> None:
         importer = Importer(self.database, self.clock, self.settings)
         reports = importer.import_paths([self.folder], rejects=self.folder / "rejects.csv")
@@ -70,3 +83,13 @@ class Shop:
     def backtest(self, moment: str) -> dict[str, tuple[float, str]]:
         found = self.scorer.score("issue", moment=moment, start=SCORED_FROM, end=SCORED_TO)
         return {str(one.order_key): (one.probability, one.as_of.isoformat()) for one in found}
+
+
+def imported_shop(migrated: Path, home: Path, *, orders: int = 900) -> Path:
+    """Import an invented shop into a copy of a migrated database, `aftercare.db` in its folder; return the folder."""
+    shutil.copy(migrated, home / "aftercare.db")
+    write_shop(home, orders=orders)
+    shop = Shop(open_database(f"sqlite:///{home / 'aftercare.db'}"), home)
+    shop.read_files()
+    shop.close()
+    return home

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -12,16 +13,21 @@ from bot.errors import ModelError, NotFound, Refused, UsageError
 from bot.store.database import Database
 from bot.store.predictions import latest_predictions
 from predictors.backtest import Refit
-from tests.integration.invented import NOW, SCORED_FROM, SCORED_TO, Shop, write_shop
+from tests.integration.invented import NOW, SCORED_FROM, SCORED_TO, Shop, imported_shop, write_shop
 from tests.unit.shops import START, invented_shop
 
 
+@pytest.fixture(scope="module")
+def imported(_migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a shop, imported once."""
+    return imported_shop(_migrated_file, tmp_path_factory.mktemp("imported"))
+
+
 @pytest.fixture
-def shop(sqlite_database: Database, tmp_path: Path) -> Shop:
-    write_shop(tmp_path)
-    opened = Shop(sqlite_database, tmp_path)
-    opened.read_files()
-    return opened
+def shop(imported: Path, tmp_path: Path) -> Iterator[Shop]:
+    shop = Shop.copied(imported, tmp_path)
+    yield shop
+    shop.close()
 
 
 def test_a_line_has_the_keys_of_the_contract_and_rules_score_from_the_first_day(shop: Shop) -> None:
@@ -58,7 +64,7 @@ def test_a_backtest_asks_about_every_order_whose_own_moment_lies_in_the_span_whe
 def test_a_learned_stage_is_promoted_scores_and_is_better_than_chance(
     sqlite_database: Database, tmp_path: Path
 ) -> None:
-    write_shop(tmp_path, orders=3000)
+    write_shop(tmp_path, orders=1500)
     shop = Shop(sqlite_database, tmp_path)
     shop.read_files()
     reports = shop.trainer.train("issue", as_of=SCORED_FROM)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from bot.store.database import Database
 from bot.store.experiments import first_outcomes
 from bot.store.models import list_models
 from bot.store.tables import metadata
-from tests.integration.invented import NOW, Shop, write_shop
+from tests.integration.invented import NOW, Shop, imported_shop, write_shop
 from tests.unit.shops import START, invented_shop
 
 ORDERS = 1600
@@ -27,12 +27,17 @@ HORIZON = 20
 SEEN = START + timedelta(days=190)
 
 
+@pytest.fixture(scope="module")
+def imported(_migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a shop, imported once."""
+    return imported_shop(_migrated_file, tmp_path_factory.mktemp("imported"), orders=ORDERS)
+
+
 @pytest.fixture
-def shop(sqlite_database: Database, tmp_path: Path) -> Shop:
-    write_shop(tmp_path, orders=ORDERS)
-    opened = Shop(sqlite_database, tmp_path)
-    opened.read_files()
-    return opened
+def shop(imported: Path, tmp_path: Path) -> Iterator[Shop]:
+    shop = Shop.copied(imported, tmp_path)
+    yield shop
+    shop.close()
 
 
 def observe(
