@@ -234,7 +234,7 @@ def _compare(verdict: Verdict, shop: Shop, sink: Sink) -> None:
     by_check_in = Counter(int(one.key.split(":")[1]) for one in arrivals)
     with shop.database.read() as connection:
         columns = _OUTREACHES.c
-        rows = connection.execute(sa.select(columns.id, columns.state, columns.evidence)).all()
+        rows = connection.execute(sa.select(columns.id, columns.state, columns.evidence, columns.refusal)).all()
         is_open = sa.select(sa.func.count()).select_from(_DELIVERIES).where(_DELIVERIES.c.state == "started")
         open_attempts = int(connection.execute(is_open).scalar_one())
         contacts = Counter(connection.execute(sa.select(_TOUCHPOINTS.c.external_id)).scalars())
@@ -246,7 +246,8 @@ def _compare(verdict: Verdict, shop: Shop, sink: Sink) -> None:
         if found:
             verdict.violations.append(f"{what}: {len(found)}, such as {list(found)[:5]}")
 
-    complain("lost: neither sent nor shown as uncertain", [r.id for r in rows if r.state not in ("sent", "uncertain")])
+    lost = [(row.id, row.state, row.refusal) for row in rows if row.state not in ("sent", "uncertain")]
+    complain("lost: neither sent nor shown as uncertain", lost)
     complain("doubled: Message-IDs accepted twice", [key for key, count in by_mail.items() if count > 1])
     complain("doubled: check-ins accepted twice", [key for key, count in by_check_in.items() if count > 1])
     sent = [row for row in rows if row.state == "sent"]

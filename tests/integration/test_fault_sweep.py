@@ -236,6 +236,7 @@ def test_an_answer_whose_claim_was_committed_unheard_leaves_all_the_same(
     assert world.rows("deliveries")[-1].state == "sent"
 
 
+@pytest.mark.timeout(900)  # some 200 rounds, on a machine that others may use
 @pytest.mark.parametrize("lost", list(Lost))
 def test_any_call_to_the_database_may_fail(world: World, lost: Lost, monkeypatch: pytest.MonkeyPatch) -> None:
     _hurry(world.database)
