@@ -172,7 +172,7 @@ class Answerer:
             return self._about_contact(intent, question, sure, hits, may_clarify)
         if intent is KnownIntent.QUESTION and contact_wish(question) is ContactWish.UNCLEAR:
             # An article that answers a question about it says more.
-            asked = found.decision is Decision.ANSWER and question.rstrip().endswith(("?", "？"))
+            asked = found.decision is Decision.ANSWER and any(mark in question for mark in ("?", "？"))
             return found if asked else self._about_contact(intent, question, 0.0, hits, may_clarify)
         return found
 

@@ -29,6 +29,14 @@ _CLAUSES = 16
 _SENTENCE = re.compile(r"[^.!?…。！？\n]{1,400}[.!?…。！？]{0,9}")
 _CLAUSE = re.compile(r"[,;:、，；：]+|\s[-–—]+\s|[–—]+")
 _ASKS = ("?", "？")
+# What stands at the end of business mails says how to leave somebody's list, not ours.
+_FOOTER = re.compile(
+    r"https?:|www\.|click (?:here|below|on|the)|klick|cliquez|haga clic|clique|clicca|klik|tıkla|クリック",
+    re.IGNORECASE,
+)
+# So far a single word is taken for a wish of its own, and not for a button of a footer.
+_FIRST_SENTENCES = 3
+_WISH_WORDS = 3
 # Fewer words beside a request are thanks, a name or a reason.
 _MORE_WORDS = 6
 # What stands in marks that open and close differs from what is said; an apostrophe is no mark.
@@ -70,10 +78,20 @@ def contact_wish(text: str) -> ContactWish:
         return ContactWish.END
     said = _QUOTED.sub(" ", text)
     sentences = [part.strip() for part in _SENTENCE.findall(said)[:_SENTENCES]]
-    wishes = [_of_sentence(part) for part in sentences if part]
+    wishes = [_at(place, part) for place, part in enumerate(filter(None, sentences))]
     if ContactWish.END in wishes:
         return ContactWish.UNCLEAR if ContactWish.KEEP in wishes else ContactWish.END
     return next((one for one in (ContactWish.KEEP, ContactWish.UNCLEAR) if one in wishes), ContactWish.NONE)
+
+
+def _at(place: int, sentence: str) -> ContactWish:
+    """Judge a sentence by where it stands: the footer that a customer's company adds wishes nothing of us."""
+    if place and _FOOTER.search(sentence):
+        return ContactWish.NONE
+    wish = _of_sentence(sentence)
+    if place < _FIRST_SENTENCES or wish is not ContactWish.END or len(folded(sentence).split()) >= _WISH_WORDS:
+        return wish
+    return ContactWish.UNCLEAR
 
 
 def says_more_than_a_request(text: str) -> bool:

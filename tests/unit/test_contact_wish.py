@@ -83,6 +83,28 @@ def test_a_request_at_the_end_of_a_sentence_without_end_is_seen() -> None:
     assert contact_wish("the lamp is green and on " * 30 + ", please unsubscribe me") is ContactWish.END
 
 
+@pytest.mark.parametrize(
+    "footer",
+    [
+        "To unsubscribe from our newsletter, click here <https://acme.example/u>",
+        "Unsubscribe <https://acme.example/u>",
+        "Wenn Sie keine Mails mehr möchten, klicken Sie hier.",
+        "Pour vous désabonner, cliquez ici.",
+    ],
+)
+def test_the_footer_of_a_customers_company_wishes_nothing_of_us(footer: str) -> None:
+    assert (
+        contact_wish(f"The filter is stuck. How do I clean it?\n\nAcme Ltd, 1 High Street\n{footer}")
+        is ContactWish.NONE
+    )
+
+
+def test_a_lone_word_below_a_longer_mail_is_asked_about() -> None:
+    mail = "The filter is stuck. I tried it twice. It is brown.\n\nUnsubscribe"
+    assert contact_wish(mail) is ContactWish.UNCLEAR
+    assert contact_wish(mail.replace("I tried it twice. It is brown.", "")) is ContactWish.END
+
+
 def test_a_second_sentence_that_takes_the_request_back_makes_it_unclear() -> None:
     assert contact_wish("I thought about it. Please unsubscribe me. No wait, don't unsubscribe me.") is (
         ContactWish.UNCLEAR
