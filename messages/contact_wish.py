@@ -37,6 +37,8 @@ _FOOTER = re.compile(
 # So far a single word is taken for a wish of its own, and not for a button of a footer.
 _FIRST_SENTENCES = 3
 _WISH_WORDS = 3
+# "Stop" begins other sentences too; so few words around it are hardly one.
+_LONE_WORDS = 4
 # Fewer words beside a request are thanks, a name or a reason.
 _MORE_WORDS = 6
 # What stands in marks that open and close differs from what is said; an apostrophe is no mark.
@@ -74,14 +76,24 @@ def contact_wish(text: str) -> ContactWish:
         The sender's own words, of any length; read to 10,000 characters and 200 sentences.
     """
     text = text[:_READ_CHARACTERS].strip()
-    if asks_to_end_contact(text):
-        return ContactWish.END
-    said = _QUOTED.sub(" ", text)
-    sentences = [part.strip() for part in _SENTENCE.findall(said)[:_SENTENCES]]
-    wishes = [_at(place, part) for place, part in enumerate(filter(None, sentences))]
-    if ContactWish.END in wishes:
-        return ContactWish.UNCLEAR if ContactWish.KEEP in wishes else ContactWish.END
-    return next((one for one in (ContactWish.KEEP, ContactWish.UNCLEAR) if one in wishes), ContactWish.NONE)
+    first_line, _, below = text.partition("\n")
+    if asks_to_end_contact(text) or asks_to_end_contact(first_line):
+        return ContactWish.UNCLEAR if ContactWish.KEEP in _wishes(below) else ContactWish.END
+    wishes = _wishes(text)
+    if ContactWish.KEEP in wishes:
+        return ContactWish.UNCLEAR if ContactWish.END in wishes else ContactWish.KEEP
+    # "Stop. Thanks, Ana", but not "Stop. The lamp blinks again."
+    begins = _SENTENCE.match(text)
+    lone = begins is not None and is_bare_word(begins[0]) and len(folded(text).split()) <= _LONE_WORDS
+    if lone and ContactWish.END not in wishes:
+        return ContactWish.UNCLEAR
+    return next((one for one in (ContactWish.END, ContactWish.UNCLEAR) if one in wishes), ContactWish.NONE)
+
+
+def _wishes(text: str) -> list[ContactWish]:
+    """Judge each sentence, without what stands in quotation marks."""
+    sentences = (part.strip() for part in _SENTENCE.findall(_QUOTED.sub(" ", text))[:_SENTENCES])
+    return [_at(place, part) for place, part in enumerate(filter(None, sentences))]
 
 
 def _at(place: int, sentence: str) -> ContactWish:

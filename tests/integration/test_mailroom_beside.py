@@ -77,3 +77,9 @@ def test_an_opt_out_alone_troubles_nobody(world: MailWorld, words: str) -> None:
     world.arrive(world.reply(mail, words))
     assert world.effects() == ["opted_out"]
     assert world.rows("handoffs") == []
+
+
+def test_an_opt_out_that_names_no_one_sender_is_left_to_humans(world: MailWorld) -> None:
+    world.arrive(b"From: a@mail.example, b@mail.example\r\n\r\nSTOP")
+    assert world.effects() == ["stranger"]
+    assert world.rows("suppressions") == []

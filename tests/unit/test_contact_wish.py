@@ -105,10 +105,35 @@ def test_a_lone_word_below_a_longer_mail_is_asked_about() -> None:
     assert contact_wish(mail.replace("I tried it twice. It is brown.", "")) is ContactWish.END
 
 
+@pytest.mark.parametrize(
+    ("words", "wish"),
+    [
+        ("STOP\nAna", ContactWish.END),
+        ("STOP\n\nWhere is my order?", ContactWish.END),
+        ("Unsubscribe.\n\nNo wait, don't unsubscribe me.", ContactWish.UNCLEAR),
+        ("Stop. Thanks, Ana", ContactWish.UNCLEAR),
+        ("Stopp! Grüße, Ana", ContactWish.UNCLEAR),
+        ("stop?", ContactWish.UNCLEAR),
+        ("Stop. The lamp blinks again.", ContactWish.NONE),
+        ("No more leaks, thank you!", ContactWish.NONE),
+        ("End of the cable is broken", ContactWish.NONE),
+    ],
+)
+def test_a_word_that_begins_other_sentences_counts_by_what_follows(words: str, wish: ContactWish) -> None:
+    assert contact_wish(words) is wish
+
+
 def test_a_second_sentence_that_takes_the_request_back_makes_it_unclear() -> None:
     assert contact_wish("I thought about it. Please unsubscribe me. No wait, don't unsubscribe me.") is (
         ContactWish.UNCLEAR
     )
+
+
+@pytest.mark.parametrize(
+    "part", ["stop\n", "unsubscribe?", "no, ", "“", "„a", "please ", "a.\n", "keine mails mehr nicht "]
+)
+def test_a_message_made_to_be_long_is_judged(part: str) -> None:
+    assert contact_wish(part * (40_000 // len(part))) in ContactWish
 
 
 @given(st.text(alphabet=string.ascii_lowercase + " .,?!\"'“”„«»「」\n配信停止を", max_size=600))

@@ -116,8 +116,10 @@ class Replies:
         meant = [match.letter.customer_id] if match is not None and match.letter.customer_id is not None else []
         people = [person for one in dict.fromkeys((*meant, *senders)) if (person := customer(connection, one))]
         if not people:
+            if mail.sender is None:
+                return Done(effect=Effect.STRANGER)  # nobody to leave alone
             # Nobody whom we know: the address is left alone from now on, and not written to either.
-            new = bool(mail.sender) and suppress(connection, CHANNEL, mail.sender or "", "opt_out", now)
+            new = suppress(connection, CHANNEL, mail.sender, "opt_out", now)
             return Done(effect=Effect.OPTED_OUT if new else Effect.ALREADY_OUT)
         origin = "email_reply" if mail.text.strip() or mail.kind is not MailKind.REPLY else "email_mailto"
         evidence = f"{CHANNEL}:{stored.key}"
