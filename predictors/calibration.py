@@ -42,17 +42,17 @@ class SlopeCalibrator(BaseEstimator):
         self.anchor = anchor
         self.shift = shift
 
-    def fit(self, p: Array, y: Any) -> SlopeCalibrator:
+    def fit(self, p: Array, y: Any, weights: Array | None = None) -> SlopeCalibrator:
         """Learn the slope from probabilities and outcomes, after moving them to the level of the outcomes."""
         target = np.asarray(y)
         if target.size == 0 or target.min() == target.max():
             raise NotEnoughDataError("a calibrator needs rows with and without the outcome")
-        self.anchor = float(logit(np.array([p.mean()]))[0])
+        self.anchor = float(logit(np.array([np.average(p, weights=weights)]))[0])
         z = logit(p)
 
         def loss(slope: float) -> float:
             tempered = expit(self.anchor + slope * (z - self.anchor))
-            return mean_log_loss(levelled(tempered, target), target)
+            return mean_log_loss(levelled(tempered, target, weights), target, weights)
 
         self.slope = float(minimize_scalar(loss, bounds=(0.3, 1.5), method="bounded").x)
         return self
@@ -70,37 +70,38 @@ class SlopeCalibrator(BaseEstimator):
         return SlopeCalibrator(slope=self.slope, anchor=self.anchor, shift=amount)
 
 
-def guarded_calibrator(p: Array, y: Any) -> SlopeCalibrator:
+def guarded_calibrator(p: Array, y: Any, weights: Array | None = None) -> SlopeCalibrator:
     """Fit on all of `p`, `y` (in time order), but return the identity unless the same helped forward in time.
 
-    The first half teaches, the second judges, by Brier score and log loss.
+    The first half teaches, the second judges, by Brier score and log loss. `weights` say how many each row stands for.
     """
     target = np.asarray(y)
+    w = np.ones(len(target)) if weights is None else weights
     half = len(target) // 2
     parts = (target[:half], target[half:])
     if any(min(part.sum(), len(part) - part.sum()) < MIN_EACH_CLASS for part in parts):
         return SlopeCalibrator()
-    tried = SlopeCalibrator().fit(p[:half], parts[0]).transform(p[half:])
+    tried = SlopeCalibrator().fit(p[:half], parts[0], w[:half]).transform(p[half:])
     plain = p[half:]
-    squared = float(np.mean((tried - parts[1]) ** 2)) < float(np.mean((plain - parts[1]) ** 2))
-    logarithmic = mean_log_loss(tried, parts[1]) < mean_log_loss(plain, parts[1])
-    return SlopeCalibrator().fit(p, target) if squared and logarithmic else SlopeCalibrator()
+    tried_error, plain_error = (np.average((q - parts[1]) ** 2, weights=w[half:]) for q in (tried, plain))
+    logarithmic = mean_log_loss(tried, parts[1], w[half:]) < mean_log_loss(plain, parts[1], w[half:])
+    return SlopeCalibrator().fit(p, target, w) if tried_error < plain_error and logarithmic else SlopeCalibrator()
 
 
-def levelled(p: Array, y: Any) -> Array:
+def levelled(p: Array, y: Any, weights: Array | None = None) -> Array:
     """Shift the log-odds so that the mean probability equals the share of outcomes; one class only: unchanged."""
-    return expit(logit(p) + shifted_to(p, float(np.mean(y))))
+    return expit(logit(p) + shifted_to(p, float(np.average(y, weights=weights)), weights))
 
 
-def shifted_to(p: Array, mean: float) -> float:
+def shifted_to(p: Array, mean: float, weights: Array | None = None) -> float:
     """Return the shift in log-odds that gives probabilities a mean; 0 where the mean is not between 0 and 1."""
     if not 0 < mean < 1 or not len(p):
         return 0.0
     z = logit(p)
-    return float(brentq(lambda amount: float(expit(z + amount).mean()) - mean, -40, 40))
+    return float(brentq(lambda amount: float(np.average(expit(z + amount), weights=weights)) - mean, -40, 40))
 
 
-def mean_log_loss(p: Array, y: Any) -> float:
-    """Return the mean logarithmic loss."""
+def mean_log_loss(p: Array, y: Any, weights: Array | None = None) -> float:
+    """Return the mean logarithmic loss, of rows that stand for as many as their weights."""
     q = np.clip(p, 1e-6, 1 - 1e-6)
-    return float(-np.mean(y * np.log(q) + (1 - y) * np.log(1 - q)))
+    return float(-np.average(y * np.log(q) + (1 - y) * np.log(1 - q), weights=weights))

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from predictors.errors import FrameError
 from predictors.frames import Array, expit, logit
 
-__all__ = ["MARGIN", "MIN_EACH_CLASS", "Difference", "Verdict", "calibration_loss", "gate", "log_losses"]
+__all__ = ["MARGIN", "MIN_EACH_CLASS", "Difference", "Verdict", "calibration_loss", "gate", "log_losses", "resampled"]
 
 Target = npt.NDArray[np.int64]
 # Two models are equal where the whole interval of their difference lies below this share of the champion's log loss,
@@ -68,10 +68,10 @@ def calibration_loss(y: Target, p: Array) -> float:
     The miscalibration part of the log loss under Cox's recalibration model (Biometrika 1958): unlike an error over
     bins it is smooth, and needs no choice of bins.
     """
-    return max(float(_recalibration_gains(y, p).mean()), 0.0)
+    return max(float(_recalibration_gains(y, p, np.ones(len(y))).mean()), 0.0)
 
 
-def gate(y: Target, challenger: Array, champion: Array, *, seed: int) -> Verdict:
+def gate(y: Target, challenger: Array, champion: Array, *, seed: int, weights: Array | None = None) -> Verdict:
     """Decide whether a challenger may replace the champion, on later rows that neither was fitted on.
 
     It passes where it is better: the whole 95 % interval of the paired difference in log loss lies below zero. Or
@@ -85,6 +85,8 @@ def gate(y: Target, challenger: Array, champion: Array, *, seed: int) -> Verdict
     challenger, champion : (n,) arrays of probabilities
     seed : int
         Of the bootstrap; the same numbers give the same verdict.
+    weights : (n,) array, optional
+        How many each row stands for, because others like it were contacted and judge nothing.
 
     Raises
     ------
@@ -100,12 +102,15 @@ def gate(y: Target, challenger: Array, champion: Array, *, seed: int) -> Verdict
             rows=len(y),
             reason=f"too few later outcomes to judge by ({int(y.sum())} of {len(y)} rows had it); the old model stays",
         )
-    champion_losses = log_losses(y, champion)
-    loss = _resampled(log_losses(y, challenger) - champion_losses, seed)
+    w = np.ones(len(y)) if weights is None else weights / weights.mean()
+    champion_losses = w * log_losses(y, champion)
+    loss = resampled(w * log_losses(y, challenger) - champion_losses, seed)
     margin = MARGIN * float(champion_losses.mean())
     better, equal = loss.high < 0, loss.low <= 0 <= loss.high < margin
     calibration = (
-        _resampled(_recalibration_gains(y, challenger) - _recalibration_gains(y, champion), seed) if equal else None
+        resampled(_recalibration_gains(y, challenger, w) - _recalibration_gains(y, champion, w), seed)
+        if equal
+        else None
     )
     calibrated = calibration is not None and calibration.high < 0
     if better:
@@ -129,7 +134,7 @@ def gate(y: Target, challenger: Array, champion: Array, *, seed: int) -> Verdict
     )
 
 
-def _resampled(values: Array, seed: int) -> Difference:
+def resampled(values: Array, seed: int) -> Difference:
     """Return the mean with its 95 % bootstrap interval over rows."""
     means = np.concatenate([counts @ values / len(values) for counts in _draws(len(values), seed)])
     low, high = (float(q) for q in np.quantile(means, (0.025, 0.975)))
@@ -145,24 +150,24 @@ def _draws(rows: int, seed: int) -> Iterator[Array]:
         yield np.stack([np.bincount(draw, minlength=rows) for draw in drawn]).astype(np.float64)
 
 
-def _recalibration_gains(y: Target, p: Array) -> Array:
-    """Return what the best intercept and slope on the log-odds take off the log loss of each row.
+def _recalibration_gains(y: Target, p: Array, rows: Array) -> Array:
+    """Return what the best intercept and slope on the log-odds take off the log loss of each row, times its weight.
 
     The intercept and slope are least-loss values, so to first order their own noise does not move the mean gain:
     resampling these rows is enough, without fitting again in each resample.
     """
     z, target = logit(p), y.astype(np.float64)
     best, scale = np.array([0.0, 1.0]), 1.0
-    loss = _row_losses(z, target, best)
+    loss = rows * _row_losses(z, target, best)
     plain = loss
     for _ in range(_NEWTON_STEPS):
         q = expit(best[0] + best[1] * z)
-        weight = q * (1 - q)
-        gradient = np.array([(q - target).sum(), (q - target) @ z])
+        weight, off = rows * q * (1 - q), rows * (q - target)
+        gradient = np.array([off.sum(), off @ z])
         # A ridge keeps perfectly separated rows finite.
         curvature = np.array([[weight.sum() + 1e-6, weight @ z], [weight @ z, weight @ (z * z) + 1e-3]])
         tried = best - scale * np.linalg.solve(curvature, gradient)
-        found = _row_losses(z, target, tried)
+        found = rows * _row_losses(z, target, tried)
         if found.sum() < loss.sum():
             best, loss, scale = tried, found, min(1.0, 4 * scale)
         else:  # a step that hurts was too long

@@ -43,12 +43,15 @@ class ForwardMonth:
     y : (n,) array of 0 and 1
     known_at : polars.Series
         From when each outcome was known.
+    weights : (n,) array
+        How many each row stands for.
     """
 
     start: datetime
     z: Array
     y: Target
     known_at: pl.Series
+    weights: Array
 
     def known_by(self, until: datetime) -> ForwardMonth | None:
         """Return the part whose outcomes were known by an instant; None where they are too few."""
@@ -56,7 +59,13 @@ class ForwardMonth:
         y = self.y[known]
         if min(int(y.sum()), int(len(y) - y.sum())) < MIN_TO_JUDGE:
             return None
-        return ForwardMonth(start=self.start, z=self.z[known], y=y, known_at=self.known_at.filter(pl.Series(known)))
+        return ForwardMonth(
+            start=self.start,
+            z=self.z[known],
+            y=y,
+            known_at=self.known_at.filter(pl.Series(known)),
+            weights=self.weights[known],
+        )
 
 
 def forward_months(rows: LabelledRows) -> list[ForwardMonth]:
@@ -88,7 +97,9 @@ def forward_months(rows: LabelledRows) -> list[ForwardMonth]:
             continue
         model = LogisticModel().fit(fit.X, fit.target, sample_weight=age_weights(fit.frame, start))
         z = logit(model.predict_proba(later.X)[:, 1])
-        months.append(ForwardMonth(start=start, z=z, y=later.target, known_at=later.frame["known_at"]))
+        months.append(
+            ForwardMonth(start=start, z=z, y=later.target, known_at=later.frame["known_at"], weights=later.weights)
+        )
     return months
 
 
@@ -102,7 +113,7 @@ def level_shift(months: Sequence[ForwardMonth]) -> float:
     for month in months:
         earlier = [one.known_by(month.start) for one in months if one.start < month.start]
         shift = mean_shift([one for one in earlier if one is not None])
-        plain, shifted = (mean_log_loss(expit(month.z + by), month.y) for by in (0.0, shift))
+        plain, shifted = (mean_log_loss(expit(month.z + by), month.y, month.weights) for by in (0.0, shift))
         gain += len(month.y) * (plain - shifted)
     return mean_shift(months) if gain > 0 else 0.0
 
@@ -112,9 +123,11 @@ def mean_shift(months: Sequence[ForwardMonth]) -> float:
     total, weights = 0.0, PRIOR_MONTHS
     for month in months:
         p = expit(month.z)
-        shift = shifted_to(p, float(month.y.mean()))
+        shift = shifted_to(p, float(np.average(month.y, weights=month.weights)), month.weights)
         right = expit(month.z + shift)
-        # The variance of the month's own shift, beside how much months differ.
-        weight = SPREAD**2 / (SPREAD**2 + 1.0 / float(np.sum(right * (1 - right))))
+        # The variance of the month's own shift (of weighted rows by the sandwich), beside how much months differ.
+        information = right * (1 - right)
+        variance = float(month.weights**2 @ information) / float(month.weights @ information) ** 2
+        weight = SPREAD**2 / (SPREAD**2 + variance)
         total, weights = total + weight * shift, weights + weight
     return total / weights

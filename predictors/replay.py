@@ -34,10 +34,11 @@ class Replay:
     y: Target
     challenger: Array
     champion: Array
+    weights: Array | None = None
 
     def verdict(self, seed: int) -> Verdict:
         """Let the gate decide."""
-        return gate(self.y, self.challenger, self.champion, seed=seed)
+        return gate(self.y, self.challenger, self.champion, seed=seed, weights=self.weights)
 
 
 def replay_issue(
@@ -62,13 +63,11 @@ def replay_issue(
     Replay or None
         None where there are too few such outcomes, or the champion does not fit the present features.
     """
-    rows = labelled_rows(
-        snapshot, moment, horizon_days=horizon_days, due_days=due_days, mode=labelled_by, draws=draws
-    ).frame
-    since = rows.filter(pl.col("known_at") > champion.trained_as_of)
-    cut = halfway(since["known_at"])
-    judged = since if cut is None else since.filter(pl.col("known_at") > cut)
-    y: Target = judged["issue"].to_numpy().astype(np.int64)
+    rows = labelled_rows(snapshot, moment, horizon_days=horizon_days, due_days=due_days, mode=labelled_by, draws=draws)
+    since = rows.where(pl.col("known_at") > champion.trained_as_of)
+    cut = halfway(since.frame["known_at"])
+    judged = since if cut is None else since.where(pl.col("known_at") > cut)
+    y = judged.target
     if cut is None or not _enough(y):
         return None
     try:
@@ -84,8 +83,9 @@ def replay_issue(
         return Replay(
             fitted_as_of=cut,
             y=y,
-            challenger=past.model.probabilities(judged),
-            champion=champion.probabilities(judged),
+            challenger=past.model.probabilities(judged.frame),
+            champion=champion.probabilities(judged.frame),
+            weights=judged.weights,
         )
     except PredictorError:
         return None

@@ -7,7 +7,7 @@ model is stored and promoted in the database belongs to the product.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +16,6 @@ import polars as pl
 from sklearn.base import clone
 
 from predictors.calibration import guarded_calibrator, levelled, mean_log_loss
-from predictors.errors import PredictorError
 from predictors.evaluation import Target, Verdict, gate, measure
 from predictors.frames import Array
 from predictors.issue import BlendModel, LogisticModel
@@ -88,7 +87,7 @@ def train_issue(
     tried = _candidates(fit, later, seed)
     stage = min(tried, key=lambda name: tried[name][1])
     estimator, _, p = tried[stage]
-    calibrator = guarded_calibrator(p, later.target)
+    calibrator = guarded_calibrator(p, later.target, later.weights)
     # What the later rows teach about the level must not judge on them.
     judged = calibrator.tempered(p)
     verdict = _judge(fit, later, judged, champion, seed)
@@ -166,7 +165,8 @@ def _candidates(fit: LabelledRows, later: LabelledRows, seed: int) -> dict[Stage
 def _scored(estimator: Any, later: LabelledRows) -> tuple[Any, float, Array]:
     p: Array = estimator.predict_proba(later.X)[:, 1] if later.frame.height else np.empty(0)
     # The level drifts with the season and is learned anew by every refit: stages are compared at the same level.
-    loss = mean_log_loss(levelled(p, later.target), later.target) if len(p) else float("inf")
+    weights = later.weights
+    loss = mean_log_loss(levelled(p, later.target, weights), later.target, weights) if len(p) else float("inf")
     return estimator, loss, p
 
 
@@ -180,23 +180,37 @@ def _judge(
     """
     if champion is None:
         return Verdict(passed=True, reason="the first model of its kind")
+    if unknown := [name for name in champion.features if name not in later.features]:
+        return _judge_by_rules(later, challenger, unknown[0], seed)
     if later.each_class < MIN_LATER_EACH_CLASS:
         if champion.stage is Stage.RULES:
             return Verdict(passed=True, reason="too few later outcomes to judge by; the old model had learned nothing")
         return Verdict(passed=False, reason="too few later outcomes to judge by; the old model stays")
     seen = champion.trained_as_of > later.frame["moment"][0]
-    try:
-        if seen and champion.stage is not Stage.RULES:
-            X = fit.frame.select(champion.features)
-            weights = age_weights(fit.frame, later.frame["moment"][0])
-            again = clone(champion.estimator).fit(X, fit.target, sample_weight=weights)
-            raw = again.predict_proba(later.frame.select(champion.features))[:, 1]
-            p = champion.calibrator.tempered(raw)
-        else:
-            p = champion.probabilities(later.frame)
-    except (PredictorError, pl.exceptions.ColumnNotFoundError) as error:
-        return Verdict(passed=True, reason=f"the champion does not fit the present features ({error})")
-    return gate(later.target, challenger, p, seed=seed)
+    if seen and champion.stage is not Stage.RULES:
+        X = fit.frame.select(champion.features)
+        weights = age_weights(fit.frame, later.frame["moment"][0])
+        again = clone(champion.estimator).fit(X, fit.target, sample_weight=weights)
+        raw = again.predict_proba(later.frame.select(champion.features))[:, 1]
+        p = champion.calibrator.tempered(raw)
+    else:
+        p = champion.probabilities(later.frame)
+    return gate(later.target, challenger, p, seed=seed, weights=later.weights)
+
+
+def _judge_by_rules(later: LabelledRows, challenger: Array, unknown: str, seed: int) -> Verdict:
+    """Judge against the rules of the first day where the champion cannot predict with this version any more.
+
+    Somebody must score, so no proof of use is asked for; but what is shown to be worse than the rules stays out.
+    """
+    why = f"the champion needs the feature {unknown}, which this version does not know"
+    if later.each_class < MIN_LATER_EACH_CLASS:
+        return Verdict(passed=True, reason=f"{why}; too few later outcomes to judge by, so the rules take over")
+    rules = untrained_rules().predict_proba(later.X)[:, 1]
+    found = gate(later.target, challenger, rules, seed=seed, weights=later.weights)
+    worse = (found.low or 0.0) > 0
+    said = "worse beyond noise than" if worse else "not worse than"
+    return replace(found, passed=not worse, reason=f"{why}; judged by the rules of the first day: {said} these")
 
 
 def _finite(value: float) -> float | None:

@@ -138,3 +138,33 @@ def test_calibration_loss_of_certain_answers_is_finite() -> None:
     y = np.array([0, 1] * 50)
     assert np.isfinite(calibration_loss(y, y.astype(np.float64)))
     assert np.isfinite(calibration_loss(y, 1.0 - y))
+
+
+def test_rows_that_stand_for_many_decide_by_as_many() -> None:
+    """Half of the issues that the champion had foreseen were prevented by contacts and are left out; weights put them back."""
+    z, y = drawn(5, 4000)
+    risky = z > -1.0
+    kept = ~(risky & (np.arange(4000) % 4 != 0))  # three in four of the risky ones were contacted
+    weights = np.where(risky, 4.0, 1.0)[kept]
+    # The challenger would deny the risk: nearly right of those who are left, badly wrong of all.
+    denying, champion = expit(np.where(risky, -2.2, z))[kept], expit(np.where(risky, z, z + 0.35))[kept]
+    plain, weighted = (gate(y[kept], denying, champion, seed=0, weights=w) for w in (None, weights))
+    assert weighted.difference is not None
+    assert plain.difference is not None
+    assert weighted.difference > plain.difference + 0.02
+    assert "worse beyond noise" in weighted.reason
+
+
+def test_equal_weights_are_none() -> None:
+    z, y = drawn(4)
+    other = expit(z * 0.8 + 0.1)
+    assert gate(y, expit(z), other, seed=0, weights=np.full(ROWS, 3.0)) == gate(y, expit(z), other, seed=0)
+
+
+def test_a_row_twice_is_a_row_of_weight_two() -> None:
+    z, y = drawn(6)
+    twice = np.concatenate([np.arange(ROWS), np.arange(ROWS // 3)])
+    weights = np.where(np.arange(ROWS) < ROWS // 3, 2.0, 1.0)
+    p, q = expit(z), expit(z * 0.8 + 0.1)
+    copied, weighted = gate(y[twice], p[twice], q[twice], seed=0), gate(y, p, q, seed=0, weights=weights)
+    assert weighted.difference == pytest.approx(copied.difference)

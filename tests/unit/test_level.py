@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -25,7 +26,7 @@ def month(number: int, shift: float, *, wait_days: float = 10.0, rows: int = ROW
     y = (np.cumsum(expit(z + shift)) % 1.0 < expit(z + shift)).astype(np.int64)
     start = START + timedelta(days=MONTH_DAYS * number)
     known_at = [start + timedelta(days=MONTH_DAYS * row / rows + wait_days) for row in range(rows)]
-    return ForwardMonth(start=start, z=z, y=y, known_at=pl.Series(known_at))
+    return ForwardMonth(start=start, z=z, y=y, known_at=pl.Series(known_at), weights=np.ones(rows))
 
 
 def months(*shifts: float, **how: float) -> list[ForwardMonth]:
@@ -62,12 +63,21 @@ def test_an_outcome_that_was_not_known_at_the_beginning_of_a_month_does_not_vote
     y = np.concatenate([first.y[:half], month(0, 1.0).y[half:]])
     late = first.known_at.to_list()[:half] + [second.start + timedelta(days=1)] * half
     in_time = first.known_at.to_list()[:half] + [second.start] * half
-    parts = [ForwardMonth(start=first.start, z=first.z, y=y, known_at=pl.Series(known)) for known in (late, in_time)]
+    parts = [replace(first, y=y, known_at=pl.Series(known)) for known in (late, in_time)]
     assert [level_shift([second, part]) > 0 for part in parts] == [False, True]
 
 
 def test_few_outcomes_move_the_level_less() -> None:
     assert abs(mean_shift(months(0.3, rows=60))) < abs(mean_shift(months(0.3))) < 0.3
+
+
+def test_a_row_that_stands_for_many_counts_as_many() -> None:
+    one = month(0, 0.3)
+    lost = (one.y == 1) & (np.arange(ROWS) % 2 == 0)  # every second issue was prevented by a contact, and is left out
+    weights = np.where(one.y == 1, 2.0, 1.0)[~lost]
+    left = replace(one, z=one.z[~lost], y=one.y[~lost], known_at=one.known_at.filter(pl.Series(~lost)), weights=weights)
+    assert mean_shift([left]) == pytest.approx(mean_shift([one]), abs=0.03)
+    assert mean_shift([replace(left, weights=np.ones(len(weights)))]) < mean_shift([one]) - 0.2
 
 
 def rising(step: float, orders: int = 9000) -> LabelledRows:

@@ -26,6 +26,7 @@ from predictors.churn_training import train_churn
 from predictors.drift import reference
 from predictors.explain import FACTS as ISSUE_FACTS
 from predictors.gain import GAIN_FACTS, train_uplift
+from predictors.gain_replay import gate_gain
 from predictors.gates import Verdict
 from predictors.labels import LabelledBy
 from predictors.model import TrainedModel
@@ -138,7 +139,17 @@ class Trainer:
         with predictor_errors():
             result = self._fit(snapshot, series, champion)
             replay = self._replay(snapshot, series, champion, result)
-        verdict = result.verdict if replay is None else replay.verdict(self._settings.predictors.seed)
+            verdict = result.verdict if replay is None else replay.verdict(self._settings.predictors.seed)
+            if kind == "uplift" and champion is not None:
+                verdict = gate_gain(
+                    verdict,
+                    snapshot,
+                    observed_outcomes(self._database, horizon_days, snapshot.until),
+                    champion,
+                    horizon_days=horizon_days,
+                    due_days=self._settings.predictors.issue.due_days,
+                    seed=self._settings.predictors.seed,
+                )
         if version is not None and champion is None:
             verdict = Verdict(passed=True, reason=f"the champion {version.name} cannot be opened any more")
         stored, verdict = self._store(result, verdict, seen, replay.fitted_as_of if replay else None)
