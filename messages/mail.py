@@ -20,6 +20,7 @@ from markupsafe import Markup, escape
 
 from messages import render
 from messages.errors import TemplateError
+from messages.warming import warmed
 
 FRAME_VALUES = frozenset(
     {"lang", "subject", "preview", "body", "shop_name", "shop_url", "why", "replies", "unsubscribe", "unsubscribe_url"}
@@ -253,8 +254,7 @@ def _make_markdown() -> MarkdownIt:
     markdown.core.ruler.push("bare_addresses", _link_bare_addresses)
     markdown.add_render_rule("link_open", _open_link)
     markdown.add_render_rule("paragraph_open", _open_paragraph)
-    markdown.render("x")  # compiles its rules, which two threads must not do at the same time
-    return markdown
+    return warmed(markdown)
 
 
 _MARKDOWN = _make_markdown()

@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from messages.warming import warmed
+
 __all__ = ["SECTION_LIMIT", "cut", "escape", "one_line", "pieces", "quoted", "to_mrkdwn", "width"]
 
 # https://docs.slack.dev/reference/block-kit/blocks/section-block: 3,000 characters, less some room for quote marks.
@@ -23,8 +25,7 @@ _DIRECTION = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)])
 # What must not be torn apart when a text is cut: an entity, a link.
 _ATOM = re.compile(r"&(?:amp|lt|gt);|<[^<>\n]*>|.", re.DOTALL)
 _URL = re.compile(r"https?://[^\s<>|]+[^\s<>|.,;:!?)\]]")
-_MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("strikethrough")
-_MARKDOWN.render("x")  # compiles its rules, which two threads must not do at the same time
+_MARKDOWN = warmed(MarkdownIt("commonmark", {"html": False}).enable("strikethrough"))
 
 
 def width(text: str) -> int:
