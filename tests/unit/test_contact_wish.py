@@ -53,6 +53,15 @@ def test_what_is_no_request_ends_nothing(words: str) -> None:
     assert contact_wish(words) is not ContactWish.END
 
 
+def test_of_the_latest_lines_none_is_ignored_and_none_ends_contact_by_mistake() -> None:
+    languages = yaml.safe_load((DATA / "held_out_later.yaml").read_text(encoding="utf-8")).values()
+    ends, unclear, stays = ([words for kinds in languages for words in kinds[kind]] for kind in KINDS)
+    assert {contact_wish(words) for words in ends} == {ContactWish.END, ContactWish.UNCLEAR}
+    assert sum(contact_wish(words) is ContactWish.UNCLEAR for words in ends) <= 4
+    assert {contact_wish(words) for words in unclear} == {ContactWish.UNCLEAR}
+    assert not {contact_wish(words) for words in stays} & {ContactWish.END, ContactWish.UNCLEAR}
+
+
 def test_nearly_nobody_is_asked_who_meant_something_else() -> None:
     asked = [words for words in cases("stays") if contact_wish(words) is ContactWish.UNCLEAR]
     assert len(asked) <= 0.02 * len(cases("stays")), asked
