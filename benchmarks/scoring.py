@@ -5,9 +5,11 @@
 A shop is generated into SQLite (`benchmarks.shops.generated`), a model trained on its first months, and every order is
 scored: read, features, predictions with reasons and fragility, stored. The floor, in the same run and turn about, is what
 nobody could leave out: the same read, the same Polars features from frames in memory, a bare `predict_proba`, and one bulk
-insert of bare rows in one transaction. Each runs in a process of its own, whose time and largest memory are counted. The
-exit status is 1 where ours takes more than twice the floor or more than 2 GiB, or ten times the orders more than eleven
-times the time.
+insert of bare rows in one transaction. Each runs in a process of its own, whose time and largest memory are counted. Then
+two hundred orders are scored and stored one at a time, as `score --order` does, in one process that has read the shop. The
+exit status is 1 where ours takes more than twice the floor or more than 2 GiB, ten times the orders more than eleven times
+the time, or a single order more than 50 ms (99 of 100 of them). Times are those of the processor where two are compared, and
+those of the clock for a single order: on a machine that is busy with other things the latter says little.
 """
 
 from __future__ import annotations
@@ -30,13 +32,14 @@ from bot.store.database import open_database
 OVER_FLOOR = 2.0
 GIBIBYTES = 2.0
 TEN_TIMES = 11.0
-ROUNDS = 2
+ONE_ORDER_MS = 50.0
 
 
 def main() -> int:
     """Measure, print, and say by the exit status whether the limits are held."""
     words = argparse.ArgumentParser(prog="benchmarks.scoring", description=(__doc__ or "").splitlines()[0])
     words.add_argument("--orders", type=int, nargs="+", default=[100_000], help="sizes of the shop, smallest first")
+    words.add_argument("--rounds", type=int, default=2, help="how often each is run; the quickest counts")
     words.add_argument("--keep", type=Path, help="a folder in which generated shops are kept for the next run")
     chosen = words.parse_args()
     held: list[bool] = []
@@ -47,16 +50,19 @@ def main() -> int:
         print(f"{'orders':>12} {'':8} {'seconds':>8} {'CPU s':>8} {'GiB':>6}")
         for orders in chosen.orders:
             home = _shop(folder, orders)
-            found = {"floor": _best("floor", home), "ours": _best("ours", home)}
+            found = {name: _best(name, home, chosen.rounds) for name in ("floor", "ours")}
             for name, one in found.items():
                 print(
                     f"{orders:12,} {name:8} {one['seconds']:8.1f} {one['cpu']:8.1f} {one['gibibytes']:6.2f}", flush=True
                 )
-            seconds[orders] = found["ours"]["seconds"]
+            seconds[orders] = found["ours"]["cpu"]
             held.append(_said(f"{orders:,}: ours / floor", found["ours"]["cpu"] / found["floor"]["cpu"], OVER_FLOOR))
             held.append(_said(f"{orders:,}: GiB", found["ours"]["gibibytes"], GIBIBYTES))
             if (before := seconds.get(orders // 10)) is not None:
                 held.append(_said(f"{orders:,}: time / that of a tenth", seconds[orders] / before, TEN_TIMES))
+            warm = _run("warm", home)
+            print(f"{orders:12,} one order: {warm['p50']:.1f} ms (median), {warm['gibibytes']:.2f} GiB", flush=True)
+            held.append(_said(f"{orders:,}: ms for one order (99 of 100)", warm["p99"], ONE_ORDER_MS))
     return 0 if all(held) else 1
 
 
@@ -78,8 +84,8 @@ def _shop(folder: Path, orders: int) -> Path:
     return home
 
 
-def _best(what: str, home: Path) -> dict[str, float]:
-    found = [_run(what, home) for _ in range(ROUNDS)]
+def _best(what: str, home: Path, rounds: int) -> dict[str, float]:
+    found = [_run(what, home) for _ in range(rounds)]
     return min(found, key=lambda one: one["cpu"])
 
 

@@ -23,6 +23,8 @@ __all__ = ["Linear", "Part", "Trees"]
 
 # A tree with more splits would need a table of more than 256 ways through it.
 MAX_SPLITS = 8
+# Up to so many rows are seen by all trees at once.
+FEW_ROWS = 32
 # New values of columns of the matrix: one for all rows, or one for each.
 Changes = Mapping[int, float | Array]
 Bits = npt.NDArray[np.uint8]
@@ -117,6 +119,9 @@ class _Tree:
 class Trees:
     """Boosted trees of few splits each.
 
+    Of many rows tree after tree is visited, of a few rows all trees at once; either way a row's values are added up in the
+    order of the trees.
+
     Parameters
     ----------
     trees : sequence of _Tree
@@ -127,6 +132,12 @@ class Trees:
     def __init__(self, trees: Sequence[_Tree], baseline: float) -> None:
         self._trees = trees
         self._baseline = baseline
+        splits = max((len(tree.columns) for tree in trees), default=0)
+        # A split that is not there never goes left.
+        self._columns = np.array([_padded(tree.columns, splits, 0) for tree in trees], dtype=np.intp)
+        self._thresholds = np.array([_padded(tree.thresholds, splits, -np.inf) for tree in trees])
+        self._missing_left = np.array([_padded(tree.missing_left, splits, False) for tree in trees], dtype=bool)
+        self._values = np.array([_padded(tree.values.tolist(), 1 << splits, 0.0) for tree in trees])
 
     @classmethod
     def of(cls, model: Any) -> Trees | None:
@@ -142,6 +153,9 @@ class Trees:
 
     def scores(self, matrix: Array) -> Array:
         """Return (1, n)."""
+        if len(matrix) <= FEW_ROWS:
+            first = np.full((len(matrix), 1), self._baseline)
+            return np.cumsum(np.hstack([first, self._all_values(matrix)]), axis=1)[None, :, -1]
         total = np.full(len(matrix), self._baseline)
         for tree in self._trees:
             total += tree.values[tree.ways(matrix)]
@@ -149,6 +163,8 @@ class Trees:
 
     def changes(self, matrix: Array, cases: Sequence[Mapping[int, float]]) -> Array:
         """Return by how much the scores change where columns are constant, for several cases at once, (cases, n)."""
+        if len(matrix) <= FEW_ROWS:
+            return np.stack([self.change(matrix, case)[0] for case in cases])
         total = np.zeros((len(cases), len(matrix)))
         for tree in self._trees:
             touched = [number for number, case in enumerate(cases) if not case.keys().isdisjoint(tree.columns)]
@@ -160,11 +176,28 @@ class Trees:
 
     def change(self, matrix: Array, changes: Changes) -> Array:
         """Return by how much the scores change, (1, n)."""
+        if len(matrix) <= FEW_ROWS:
+            changed = matrix.copy()
+            for column, value in changes.items():
+                changed[:, column] = value
+            return np.cumsum(self._all_values(changed) - self._all_values(matrix), axis=1)[None, :, -1]
         total = np.zeros(len(matrix))
         for tree in self._trees:
             if not changes.keys().isdisjoint(tree.columns):
                 total += tree.values[tree.ways(matrix, changes)] - tree.values[tree.ways(matrix)]
         return total[None, :]
+
+    def _all_values(self, matrix: Array) -> Array:
+        """Return what each tree says, (n, trees)."""
+        x = matrix[:, self._columns]
+        left = np.where(self._missing_left, ~(x > self._thresholds), x <= self._thresholds)
+        ways = left @ (1 << np.arange(left.shape[-1]))
+        values: Array = self._values[np.arange(len(self._trees)), ways]
+        return values
+
+
+def _padded(values: Sequence[Any], length: int, filler: Any) -> list[Any]:
+    return [*values, *[filler] * (length - len(values))]
 
 
 Part = Linear | Trees

@@ -87,6 +87,7 @@ class FrameEncoder(TransformerMixin, BaseEstimator):
         if missing := [name for name in self.columns_ if name not in frame.columns]:
             raise FeatureMismatchError(f"the frame lacks the column {missing[0]}, which the model was trained on")
         columns: list[pl.Expr] = []
+        schema = frame.schema  # made anew each time it is asked for
         for name in self.columns_:
             if name in self.categories_:
                 value = pl.col(name).cast(pl.String)
@@ -95,8 +96,8 @@ class FrameEncoder(TransformerMixin, BaseEstimator):
                     for level in self.categories_[name]
                 ]
             else:
-                if not (frame.schema[name].is_numeric() or frame.schema[name] in (pl.Boolean, pl.Null)):
-                    raise FeatureMismatchError(f"{name} held numbers in training and holds {frame.schema[name]} now")
+                if not (schema[name].is_numeric() or schema[name] in (pl.Boolean, pl.Null)):
+                    raise FeatureMismatchError(f"{name} held numbers in training and holds {schema[name]} now")
                 columns.append(pl.col(name).cast(pl.Float64).fill_null(float("nan")))
         matrix: Array = np.array(frame.select(columns).to_numpy(), dtype=np.float64)
         if np.isinf(matrix).any():

@@ -40,23 +40,25 @@ def outcome_events(snapshot: Snapshot) -> pl.DataFrame:
     named = events.filter(pl.col("order_id").is_not_null())
     loose = events.filter(pl.col("order_id").is_null() & ~pl.col("is_rating")).drop("order_id")
     if loose.height:
-        known = (
-            snapshot.orders.group_by("order_id")
-            .agg(pl.col("customer_id").first(), since=pl.max_horizontal("placed_at", "recorded_at").min())
-            .sort("since", "order_id")
-        )
-        loose = (
-            loose.sort("recorded_at")
-            .join_asof(known, left_on="recorded_at", right_on="since", by="customer_id", check_sortedness=False)
-            .filter(pl.col("order_id").is_not_null())
-            .select(named.columns)
-        )
-        named = pl.concat([named, loose])
+        named = pl.concat([named, with_order_meant(loose, snapshot.orders).select(named.columns)])
     bad = ~pl.col("is_rating") | (pl.col("value") <= BAD_RATING)
     rated = ~pl.col("is_rating") | pl.col("value").is_not_null()
     return named.filter(rated).select(
         "order_id", "recorded_at", "kind", "is_rating", is_issue=bad, stars=pl.when("is_rating").then("value")
     )
+
+
+def with_order_meant(loose: pl.DataFrame, orders: pl.DataFrame) -> pl.DataFrame:
+    """Add to touchpoints without an order the customer's latest order known by then; those without any are left out."""
+    known = (
+        orders.group_by("order_id")
+        .agg(pl.col("customer_id").first(), since=pl.max_horizontal("placed_at", "recorded_at").min())
+        .sort("since", "order_id")
+    )
+    found = loose.sort("recorded_at").join_asof(
+        known, left_on="recorded_at", right_on="since", by="customer_id", check_sortedness=False
+    )
+    return found.filter(pl.col("order_id").is_not_null())
 
 
 def resolve_mode(snapshot: Snapshot, mode: LabelledBy) -> LabelledBy:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import polars as pl
@@ -93,21 +94,21 @@ class _InParts:
         probabilities: Array | None,
     ) -> None:
         self._model = model
-        self._encoder = encoder
+        self.encoder = encoder
         self._parts = parts
         self._frame = frame
         # Column by column in memory: parts read single columns.
-        self._matrix = np.asfortranarray(encoder.transform(frame))
+        self.matrix = np.asfortranarray(encoder.transform(frame))
         self._places = _places(encoder)
-        self._scores = [part.scores(self._matrix)[0] for part in parts]
+        self._scores = [part.scores(self.matrix)[0] for part in parts]
         self.probabilities = self._linked(self._scores) if probabilities is None else probabilities
 
     def with_values(self, cases: Sequence[Values]) -> Array:
         placed = [self._constants(case) for case in cases]
         changes = [
-            part.changes(self._matrix, placed)
+            part.changes(self.matrix, placed)
             if isinstance(part, Trees)
-            else np.stack([part.change(self._matrix, case)[0] for case in placed])
+            else np.stack([part.change(self.matrix, case)[0] for case in placed])
             for part in self._parts
         ]
         return np.stack(
@@ -118,15 +119,13 @@ class _InParts:
         )
 
     def with_columns(self, changed: pl.DataFrame) -> Array:
-        names = [name for name in changed.columns if name in self._encoder.columns_]
-        if any(name in self._encoder.categories_ for name in names):
+        names = [name for name in changed.columns if name in self.encoder.columns_]
+        if any(name in self.encoder.categories_ for name in names):
             return self._model.probabilities(self._frame.with_columns(changed))
-        new = {
-            self._places[name][0]: changed[name].cast(pl.Float64).fill_null(float("nan")).to_numpy().astype(np.float64)
-            for name in names
-        }
+        values = changed.select(pl.col(names).cast(pl.Float64).fill_null(float("nan"))).to_numpy()
+        new: dict[int, float | Array] = {self._places[name][0]: values[:, place] for place, name in enumerate(names)}
         return self._linked(
-            [score + part.change(self._matrix, new)[0] for score, part in zip(self._scores, self._parts, strict=True)]
+            [score + part.change(self.matrix, new)[0] for score, part in zip(self._scores, self._parts, strict=True)]
         )
 
     def _linked(self, scores: Sequence[Array]) -> Array:
@@ -139,8 +138,8 @@ class _InParts:
     def _constants(self, values: Values) -> dict[int, float]:
         found: dict[int, float] = {}
         for name, value in values.items():
-            if name in self._encoder.categories_:
-                levels = self._encoder.categories_[name]
+            if name in self.encoder.categories_:
+                levels = self.encoder.categories_[name]
                 found |= {place: float(value == level) for place, level in zip(self._places[name], levels, strict=True)}
             else:
                 found[self._places[name][0]] = float("nan") if value is None else float(value)
@@ -159,6 +158,19 @@ def _places(encoder: FrameEncoder) -> dict[str, list[int]]:
 
 
 def _parts(estimator: Any) -> tuple[FrameEncoder, list[Part]] | None:
+    """Return a model's parts, read once; None where they are not of a form that is known here."""
+    try:
+        return _READ[estimator]
+    except KeyError:
+        found = _READ[estimator] = _read_parts(estimator)
+        return found
+
+
+# A model is opened once and asked many times.
+_READ: WeakKeyDictionary[Any, tuple[FrameEncoder, list[Part]] | None] = WeakKeyDictionary()
+
+
+def _read_parts(estimator: Any) -> tuple[FrameEncoder, list[Part]] | None:
     models = estimator.parts_ if type(estimator) is BlendModel else [estimator]
     found: list[Part] = []
     for model in models:
@@ -173,11 +185,21 @@ def _parts(estimator: Any) -> tuple[FrameEncoder, list[Part]] | None:
     return models[0].encoder_, found
 
 
-def kind_shares(model: KindModel, frame: pl.DataFrame) -> Array:
-    """Return what `KindModel.predict_proba` does, (n, 4), each row by itself."""
+def kind_shares(model: KindModel, frame: pl.DataFrame, again: Predicted | None = None) -> Array:
+    """Return what `KindModel.predict_proba` does, (n, 4), each row by itself.
+
+    Parameters
+    ----------
+    again : Predicted, optional
+        The same rows, from which their matrix may be taken.
+    """
     if model.pipeline_ is None or not frame.height:
         return model.predict_proba(frame)
-    scores = Linear.of(model.pipeline_).scores(np.asfortranarray(model.encoder_.transform(frame)))
+    if isinstance(again, _InParts) and again.encoder.feature_names_ == model.encoder_.feature_names_:
+        matrix = again.matrix
+    else:
+        matrix = np.asfortranarray(model.encoder_.transform(frame))
+    scores = Linear.of(model.pipeline_).scores(matrix)
     if len(scores) == 1:  # two kinds
         scores = np.stack([np.zeros(frame.height), scores[0]])
     weights = np.exp(scores - scores.max(axis=0))

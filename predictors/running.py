@@ -83,7 +83,7 @@ def running_sums(facts: pl.DataFrame, wanted: Sums, carried: pl.DataFrame | None
         What `last_sums` returned of all facts before these; then it is as if they stood before these.
     """
     counted = sorted({*wanted.whole, *wanted.fading})
-    growth = _power("available_at", wanted.half_life_days)
+    growth = power("available_at", wanted.half_life_days)
     sums = wanted.columns
     rows = facts.filter(pl.col(wanted.column).is_not_null() & pl.any_horizontal(pl.col(counted) != 0)).select(
         wanted.column,
@@ -119,7 +119,7 @@ def read_sums(subjects: pl.DataFrame, running: pl.DataFrame, earlier: pl.DataFra
     whole, fading = wanted.whole_columns, wanted.fading_columns
     result = _before(subjects, running, "moment", wanted.column).with_columns(
         *[pl.col(name).fill_null(0.0) for name in whole],
-        *[(pl.col(name) / _power("moment", wanted.half_life_days)).fill_null(0.0) for name in fading],
+        *[(pl.col(name) / power("moment", wanted.half_life_days)).fill_null(0.0) for name in fading],
     )
     if wanted.recent_days is None:
         return result
@@ -137,5 +137,6 @@ def _before(subjects: pl.DataFrame, running: pl.DataFrame, at: str, column: str)
     ).drop("available_at", strict=False)
 
 
-def _power(at: str, half_life_days: float) -> pl.Expr:
+def power(at: str, half_life_days: float) -> pl.Expr:
+    """What one counts at an instant, where what came before has faded."""
     return pl.lit(2.0).pow(pl.col(at).dt.epoch("s").cast(pl.Float64) / (_DAY * half_life_days))

@@ -154,7 +154,7 @@ def score_features(model: TrainedModel, frame: pl.DataFrame) -> ScoredRows:
         np.clip(again.probabilities, 0.0, 1.0),
         explain(model, features, again.probabilities, again=again),
         fragilities(model, features, again.probabilities, again=again),
-        None if model.kinds is None else kind_shares(model.kinds, model.taken(features)),
+        None if model.kinds is None else kind_shares(model.kinds, model.taken(features), again),
     )
 
 

@@ -123,7 +123,9 @@ def validated(name: str, frame: pl.DataFrame) -> pl.DataFrame:
         if empty := result[column].null_count():
             raise FrameError(f"{name}.{column}: {empty} rows are empty; every row needs it")
     numbers = [column for column, dtype in schema.items() if dtype == pl.Float64]
-    if numbers and result.height:
+    if not result.height:
+        return result
+    if numbers:
         infinite = result.select(pl.col(numbers).is_infinite().any()).row(0, named=True)
         if wrong := [column for column, bad in infinite.items() if bad]:
             raise FrameError(f"{name}.{wrong[0]}: infinite values; leave them empty where they are unknown")

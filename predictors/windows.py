@@ -23,7 +23,7 @@ from predictors.snapshot import Snapshot
 __all__ = ["OrdersByTime"]
 
 # Facts that are added up at a time; an order has about six.
-FACTS_A_WINDOW = 400_000
+FACTS_A_WINDOW = 200_000
 # Every so manieth fact says where windows end.
 _SAMPLED = 16
 

@@ -92,7 +92,7 @@ def score_command(
 ) -> None:
     """Predict trouble (issue), leaving (churn) or the gain of a check-in (uplift), with reasons and fragility."""
     with application() as app:
-        scored = app.scorer.score(
+        batches = app.scorer.batches(
             kind,
             moment=moment,
             as_of=instant_argument(as_of, app.settings),
@@ -101,10 +101,15 @@ def score_command(
             horizon_days=horizon_days,
             order_id=order_id,
         )
-    if as_json:
-        print_json(one.line() for one in scored)
-        return
-    ranked = sorted(scored, key=lambda one: -one.probability)[:limit]
+        if as_json:
+            print_json(one.line() for batch in batches for one in batch)
+            return
+        count, stages, highest = 0, set(), []
+        for batch in batches:
+            count += len(batch)
+            stages.add(f"{batch.name} ({batch.model.stage.value})")
+            highest += batch.highest(limit)
+    ranked = sorted(highest, key=lambda one: -one.probability)[:limit]
     rows = (
         (
             one.order_key or one.customer_key,
@@ -116,8 +121,7 @@ def score_command(
         )
         for one in ranked
     )
-    stages = ", ".join(sorted({f"{one.model} ({one.stage})" for one in scored})) or "nothing to score"
-    title = f"{kind}: the {len(ranked)} highest of {len(scored)} — {stages}"
+    title = f"{kind}: the {len(ranked)} highest of {count} — {', '.join(sorted(stages)) or 'nothing to score'}"
     print_table(
         title,
         (

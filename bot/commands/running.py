@@ -33,7 +33,7 @@ def _once_deliver(app: App) -> dict[str, Any]:
 
 
 def _once_score(app: App) -> dict[str, Any]:
-    return {kind: len(app.scorer.score(kind)) for kind in ("issue", "churn")}
+    return {kind: app.scorer.store(kind) for kind in ("issue", "churn")}
 
 
 def _once_label(app: App) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from bot.demo.stage import Stage
 from bot.services.importing.importer import FileReport
 from bot.services.planning.plan_lines import PlanLine
 from bot.services.prediction.retraining import TrainingReport
-from bot.services.prediction.scoring import ScoredSubject
+from bot.services.prediction.scored import ScoredSubject
 from bot.store.enums import PlanDecision
 
 __all__ = ["begin", "import_folder", "plan_day", "score_all", "train_again", "train_all"]

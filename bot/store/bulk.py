@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+import polars as pl
 import sqlalchemy as sa
 from sqlalchemy import Connection
-from sqlalchemy.dialects import postgresql
 
 from bot.store.columns import Instant, sqlite_instant
 
-__all__ = ["insert_rows", "renew_rows"]
+__all__ = ["insert_rows", "renew_frame"]
 
 
 def insert_rows(connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -26,33 +26,41 @@ def insert_rows(connection: Connection, table: sa.Table, rows: Sequence[Mapping[
     _insert(connection, table, rows)
 
 
-def renew_rows(
-    connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]], key: Collection[str]
-) -> None:
-    """Insert rows that all name the same columns; one that stands already under the key is given the new values.
+def renew_frame(connection: Connection, table: sa.Table, frame: pl.DataFrame, key: Collection[str]) -> None:
+    """Insert the rows of a frame; one that stands already under the key is given the new values.
 
     Parameters
     ----------
+    frame : polars.DataFrame
+        Columns of the table: instants in UTC, JSON already written as text. No key stands in it twice.
     key : collection of str
         The columns of a unique constraint.
     """
-    if not rows:
+    if not frame.height:
         return
-    renewed = [name for name in rows[0] if name not in key]
-    if connection.dialect.name != "sqlite":
-        statement = postgresql.insert(table)
-        changed = {name: statement.excluded[name] for name in renewed}
-        connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=changed), rows)
+    names = ", ".join(frame.columns)
+    renewed = ", ".join(f"{name} = excluded.{name}" for name in frame.columns if name not in key)
+    conflict = f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {renewed}"
+    if connection.dialect.name == "sqlite":
+        instants = [name for name in frame.columns if isinstance(table.c[name].type, Instant)]
+        written = frame.with_columns(pl.col(instants).dt.strftime("%Y-%m-%d %H:%M:%S.%6f"))
+        marks = ", ".join("?" * frame.width)
+        # The names are those of our own tables.
+        statement = f"INSERT INTO {table.name} ({names}) VALUES ({marks}) {conflict}"  # noqa: S608
+        connection.exec_driver_sql(statement, written.rows())
         return
-    values = ", ".join(f"{name} = excluded.{name}" for name in renewed)
-    _insert(connection, table, rows, f" ON CONFLICT ({', '.join(key)}) DO UPDATE SET {values}")
+    types = {name: table.c[name].type.compile(connection.dialect) for name in frame.columns}
+    arrays = ", ".join(f"%s::{'text' if of == 'JSONB' else of}[]" for of in types.values())
+    values = ", ".join(f"{name}::{of}" for name, of in types.items())
+    statement = f"INSERT INTO {table.name} ({names}) SELECT {values} FROM unnest({arrays}) AS given({names}) {conflict}"  # noqa: S608
+    connection.exec_driver_sql(statement, tuple(column.to_list() for column in frame))
 
 
-def _insert(connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]], conflict: str = "") -> None:
+def _insert(connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
     names = list(rows[0])
     columns = [_for_driver(connection.dialect, table.c[name], rows) for name in names]
     marks = ", ".join("?" * len(names))
-    statement = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({marks}){conflict}"  # noqa: S608 - names of our own tables
+    statement = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({marks})"  # noqa: S608 - names of our own tables
     connection.exec_driver_sql(statement, list(zip(*columns, strict=True)))
 
 

@@ -13,13 +13,17 @@ from typing import Any
 import polars as pl
 import sqlalchemy as sa
 from sqlalchemy import Connection
+from sqlalchemy.dialects import postgresql
 
 from bot.store.tables import metadata
 from predictors.labels import TROUBLE_KINDS
 from predictors.moments import RATING_KINDS
 from predictors.snapshot import INSTANT, Snapshot
 
-__all__ = ["external_ids", "order_by_key", "read_snapshot"]
+__all__ = ["among", "names_of", "order_by_key", "read_frame", "read_snapshot"]
+
+# Rows of the driver that are held at once.
+ROWS_A_TIME = 20_000
 
 _KINDS = (
     "paid", "shipped", "out_for_delivery", "delivered", "exception", "cancelled", "outreach_sent", *TROUBLE_KINDS, *RATING_KINDS
@@ -69,71 +73,116 @@ def read_snapshot(
     more_kinds : collection of str
         Kinds of touchpoint to read besides those that predictions are made from.
     """
-    revisions = _revisions(connection, until)
     kinds = (*_KINDS, *more_kinds)
-    frames = {name: _entity(connection, name, until, timezone, revisions.get(name, []), kinds) for name in _PLAIN}
+    frames = {name: read_frame(connection, name, until, timezone, kinds=kinds) for name in _PLAIN}
     return Snapshot(**frames, until=until, timezone=timezone)
 
 
-def external_ids(connection: Connection, table: str) -> dict[int, tuple[str, str]]:
-    """Return (source, the shop's own id) of all customers or orders by our ids."""
+def names_of(connection: Connection, table: str, ids: Sequence[int]) -> list[tuple[str, str]]:
+    """Return (source, the shop's own id) of customers or orders, in the order of our ids."""
     found = metadata.tables[table]
-    rows = connection.execute(sa.select(found.c.id, found.c.source, found.c.external_id))
-    return {int(row[0]): (str(row[1]), str(row[2])) for row in rows}
+    rows = connection.execute(
+        sa.select(found.c.id, found.c.source, found.c.external_id).where(among(connection, found.c.id, set(ids)))
+    )
+    names = {row[0]: (row[1], row[2]) for row in rows}
+    return [names[one] for one in ids]
 
 
-def order_by_key(connection: Connection, key: str) -> list[int]:
-    """Return our ids of the orders that a shop's own id names (one for each source)."""
-    orders = metadata.tables["orders"]
-    return [int(value) for value in connection.scalars(sa.select(orders.c.id).where(orders.c.external_id == key))]
+def order_by_key(connection: Connection, key: str, until: datetime) -> list[int]:
+    """Return our ids of the orders that a shop's own id names (one for each source), as far as known by an instant."""
+    orders, revisions = metadata.tables["orders"], metadata.tables["revisions"]
+    found: list[int] = []
+    source = connection.scalar(sa.select(sa.func.min(orders.c.source)))
+    while source is not None:  # source by source: there are few, and the index begins with them
+        named = sa.select(orders.c.id, orders.c.recorded_at).where(
+            orders.c.source == source, orders.c.external_id == key
+        )
+        for row in connection.execute(named):
+            old = sa.select(sa.func.min(revisions.c.recorded_at)).where(
+                revisions.c.entity == "orders", revisions.c.entity_id == row.id
+            )
+            if row.recorded_at <= until or ((first := connection.scalar(old)) is not None and first <= until):
+                found.append(int(row.id))
+        source = connection.scalar(sa.select(sa.func.min(orders.c.source)).where(orders.c.source > source))
+    return found
 
 
-def _entity(
+def among(connection: Connection, column: sa.ColumnElement[Any], ids: Collection[int]) -> sa.ColumnElement[bool]:
+    """Say that a column is one of any number of ids: they are sent as one value."""
+    wanted = sorted(ids)
+    if connection.dialect.name == "sqlite":
+        values = sa.func.json_each(json.dumps(wanted)).table_valued("value")
+        return column.in_(sa.select(values.c.value))
+    return column == sa.any_(sa.literal(wanted, postgresql.ARRAY(sa.BigInteger)))
+
+
+def read_frame(
     connection: Connection,
     name: str,
     until: datetime,
     timezone: str,
-    revisions: Sequence[sa.Row[Any]],
-    kinds: Sequence[str],
+    *,
+    kinds: Collection[str] = _KINDS,
+    where: sa.ColumnElement[bool] | None = None,
+    replaced: sa.ColumnElement[bool] | None = None,
 ) -> pl.DataFrame:
+    """Read one frame of a snapshot.
+
+    Parameters
+    ----------
+    kinds : collection of str
+        Of touchpoints: which are read.
+    where, replaced : expressions, optional
+        Which rows of the table are wanted, and which of `revisions`; by default all.
+    """
     table = metadata.tables[name]
     sqlite = connection.dialect.name == "sqlite"
     columns: list[sa.ColumnElement[Any]] = [table.c[column] for column in _PLAIN[name]]
     columns += [_instant(table.c[column], sqlite) for column in _INSTANTS[name]]
-    columns.append(_text(table.c.attributes, sqlite))
+    if _ATTRIBUTES[name]:
+        columns.append(_text(table.c.attributes, sqlite))
     query = sa.select(*columns).where(table.c.recorded_at <= until)
+    if where is not None:
+        query = query.where(where)
     if name == "touchpoints":
-        query = query.where(table.c.kind.in_(kinds))
-    names = [*_PLAIN[name], *_INSTANTS[name], "attributes"]
-    values = list(zip(*connection.execute(query).all(), strict=True)) or [()] * len(names)
+        # An index by kind is of no use where most kinds are wanted, and must not be preferred to one by order.
+        kind = table.c.kind if where is None else table.c.kind.concat("")
+        query = query.where(kind.in_(sorted(kinds)))
     instant_type: type[pl.DataType] = pl.String if sqlite else pl.Int64
-    frame = pl.DataFrame(
-        [
-            pl.Series(
-                column,
-                list(of_column),
-                dtype=instant_type if column in _INSTANTS[name] else _TYPES.get(column, pl.String),
-            )
-            for column, of_column in zip(names, values, strict=True)
-        ]
+    schema = {column: _TYPES.get(column, pl.String) for column in _PLAIN[name]}
+    schema |= dict.fromkeys(_INSTANTS[name], instant_type)
+    schema |= {"attributes": pl.String} if _ATTRIBUTES[name] else {}
+    frame = (
+        _in_batches(connection, query, schema).lazy().with_columns(_as_instant(one, sqlite) for one in _INSTANTS[name])
     )
-    frame = frame.with_columns(_as_instant(column, sqlite) for column in _INSTANTS[name])
     if name != "touchpoints":
         frame = frame.with_columns(superseded_at=pl.lit(None, dtype=INSTANT))
-        if revisions:
-            frame = pl.concat([frame, _old_contents(name, revisions, frame.schema)])
+        if revisions := _revisions(connection, name, until, replaced):
+            frame = pl.concat([frame, _old_contents(name, revisions, frame.collect_schema()).lazy()])
         # Two contents that were recorded at the same instant leave a version that never held.
         frame = frame.filter(pl.col("superseded_at").is_null() | (pl.col("superseded_at") > pl.col("recorded_at")))
     frame = frame.with_columns(_attribute(column, dtype, timezone) for column, dtype in _ATTRIBUTES[name].items())
-    return frame.rename({"id": _KEY[name]}) if name in _KEY else frame
+    frame = frame.drop("attributes", strict=False)
+    return (frame.rename({"id": _KEY[name]}) if name in _KEY else frame).collect()
 
 
-def _revisions(connection: Connection, until: datetime) -> dict[str, list[sa.Row[Any]]]:
+def _in_batches(connection: Connection, query: sa.Select[Any], schema: Mapping[str, type[pl.DataType]]) -> pl.DataFrame:
+    """Read rows into columns, some at a time: the driver's rows take ten times the room."""
+    # The driver's own tuples: no value here needs to be converted, and SQLAlchemy's rows cost as much again.
+    cursor = connection.execute(query).cursor
+    parts = []
+    while rows := cursor.fetchmany(ROWS_A_TIME):
+        columns = zip(schema.items(), zip(*rows, strict=True), strict=True)
+        parts.append(pl.DataFrame([pl.Series(name, values, dtype=dtype) for (name, dtype), values in columns]))
+    return pl.concat(parts) if parts else pl.DataFrame(schema=dict(schema))
+
+
+def _revisions(
+    connection: Connection, name: str, until: datetime, wanted: sa.ColumnElement[bool] | None
+) -> Sequence[sa.Row[Any]]:
     revisions = metadata.tables["revisions"]
-    found: dict[str, list[sa.Row[Any]]] = {}
-    for row in connection.execute(sa.select(revisions).where(revisions.c.recorded_at <= until)):
-        found.setdefault(row.entity, []).append(row)
-    return found
+    query = sa.select(revisions).where(revisions.c.entity == name, revisions.c.recorded_at <= until)
+    return connection.execute(query if wanted is None else query.where(wanted)).all()
 
 
 def _old_contents(name: str, revisions: Sequence[sa.Row[Any]], schema: Mapping[str, Any]) -> pl.DataFrame:
@@ -144,7 +193,8 @@ def _old_contents(name: str, revisions: Sequence[sa.Row[Any]], schema: Mapping[s
         row.update({column: _parsed(content.get(column)) for column in _INSTANTS[name]})
         if "id" in row:
             row["id"] = revision.entity_id
-        row["attributes"] = json.dumps(content.get("attributes"))
+        if "attributes" in schema:
+            row["attributes"] = json.dumps(content.get("attributes"))
         rows.append({**row, "recorded_at": revision.recorded_at, "superseded_at": revision.superseded_at})
     return pl.DataFrame(rows, schema=dict(schema), strict=False)
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+import polars as pl
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from bot.store.bulk import renew_rows
+from bot.store.bulk import renew_frame
 from bot.store.tables import metadata
 
 __all__ = ["PREDICTIONS_A_TIME", "latest_predictions", "save_predictions"]
@@ -21,9 +22,15 @@ _predictions = metadata.tables["predictions"]
 _KEY = ("kind", "moment", "subject", "as_of", "model")
 
 
-def save_predictions(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Save predictions; one that stands already is confirmed (same id, its content and `recorded_at` renewed)."""
-    renew_rows(connection, _predictions, rows, _KEY)
+def save_predictions(connection: Connection, rows: pl.DataFrame) -> None:
+    """Save predictions; one that stands already is confirmed (same id, its content and `recorded_at` renewed).
+
+    Parameters
+    ----------
+    rows : polars.DataFrame
+        The columns of the table but its id; `reasons` and `fragility` as JSON text.
+    """
+    renew_frame(connection, _predictions, rows, _KEY)
 
 
 def latest_predictions(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -157,6 +158,15 @@ def ids(database: Database) -> tuple[int, int]:
         return customer_id, add_order(connection, "o1", customer_id, NOW - timedelta(days=10))
 
 
+def framed(rows: list[dict[str, Any]]) -> pl.DataFrame:
+    """Bring rows to the form in which predictions are saved: JSON written, instants in UTC."""
+    frame = pl.DataFrame(
+        [{**row, "reasons": json.dumps(row["reasons"]), "fragility": json.dumps(row["fragility"])} for row in rows],
+        infer_schema_length=None,
+    )
+    return frame.with_columns(pl.col("as_of", "recorded_at").dt.cast_time_unit("us"))
+
+
 def kept_rows(database: Database) -> list[sa.Row[Any]]:
     with database.read() as connection:
         return list(connection.execute(sa.select(metadata.tables["predictions"]).order_by(sa.text("id"))))
@@ -165,25 +175,25 @@ def kept_rows(database: Database) -> list[sa.Row[Any]]:
 def test_saving_again_renews_the_same_rows(database: Database, ids: tuple[int, int]) -> None:
     rows = [prediction(*ids, subject=f"o{number}") for number in range(5)]
     with database.write() as connection:
-        save_predictions(connection, rows)
+        save_predictions(connection, framed(rows))
     first = {row.subject: row.id for row in kept_rows(database)}
     later = [{**row, "probability": 0.5, "band": "high", "recorded_at": NOW + timedelta(days=1)} for row in rows]
     with database.write() as connection:
-        save_predictions(connection, [*reversed(later), prediction(*ids, subject="new")])
+        save_predictions(connection, framed([*reversed(later), prediction(*ids, subject="new")]))
     kept = kept_rows(database)
     assert {row.subject: row.id for row in kept if row.subject != "new"} == first
     assert [(row.probability, row.band) for row in kept] == [(0.5, "high")] * 5 + [(0.25, "medium")]
     assert kept[0].recorded_at == NOW + timedelta(days=1)
     assert kept[0].reasons == [{"feature": "arrival", "text": "late", "effect": 0.1}]
     with database.write() as connection:
-        save_predictions(connection, [])
+        save_predictions(connection, framed(rows).clear())
     assert kept_rows(database) == kept
 
 
 def test_a_full_batch_of_predictions_fits_one_statement(database: Database, ids: tuple[int, int]) -> None:
     rows = [prediction(*ids, subject=f"o{number}") for number in range(PREDICTIONS_A_TIME)]
     with database.write() as connection:
-        save_predictions(connection, rows)
+        save_predictions(connection, framed(rows))
     assert {row.subject for row in kept_rows(database)} == {row["subject"] for row in rows}
 
 
@@ -199,7 +209,7 @@ def test_the_latest_prediction_of_each_subject_is_what_was_known_by_then(
         prediction(ids[0], None, kind="churn", moment="now", subject="c1"),
     ]
     with database.write() as connection:
-        save_predictions(connection, rows)
+        save_predictions(connection, framed(rows))
     numbers = [row.id for row in kept_rows(database)]
 
     def latest(until: datetime, subjects: list[str] | None = None) -> list[int]:

@@ -6,10 +6,12 @@ import csv
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bot.errors import ModelError, NotFound, Refused, UsageError
+from bot.services.prediction.scoring import Scorer
 from bot.store.database import Database
 from bot.store.predictions import latest_predictions
 from predictors.backtest import Refit
@@ -112,6 +114,46 @@ def test_one_order_is_scored_on_demand(shop: Shop) -> None:
     assert one.order_key == "899"
     with pytest.raises(NotFound, match="no order"):
         shop.scorer.score("issue", order_id="nothing")
+
+
+def test_one_order_is_scored_as_among_all_others_also_once_there_is_news(shop: Shop) -> None:
+    at = START + timedelta(days=185)
+
+    def among_all() -> dict[str, dict[str, Any]]:
+        fresh = Scorer(shop.database, shop.clock, shop.settings)
+        return {one.line()["order_id"]: one.line() for one in fresh.score("issue", as_of=at, save=False)}
+
+    before = among_all()
+    chosen = list(before)[::40]
+    for order in chosen:
+        (one,) = shop.scorer.score("issue", order_id=order, as_of=at, save=False)
+        assert one.line() == before[order]
+    # Now everybody turns out to have complained, and what is kept must not answer any more.
+    with (shop.folder / "touchpoints.csv").open("a", newline="") as file:
+        for order in range(880):
+            when = (START + timedelta(days=60, minutes=order)).isoformat()
+            file.write(f"new-{order},{order % 451},{order},complaint,{when},{when},\n")
+    shop.read_files()
+    after = among_all()
+    assert any(before[order]["probability"] != after[order]["probability"] for order in chosen)
+    for order in chosen:
+        (one,) = shop.scorer.score("issue", order_id=order, as_of=at, save=False)
+        assert one.line() == after[order]
+
+
+def test_stored_predictions_say_what_their_lines_say(shop: Shop) -> None:
+    scored = {one.subject: one for one in shop.scorer.score("issue", moment="due", as_of=SCORED_TO)}
+    with shop.database.read() as connection:
+        rows = {row.subject: row for row in latest_predictions(connection, "issue", until=SCORED_TO)}
+    assert rows.keys() == scored.keys()
+    for subject, row in rows.items():
+        one = scored[subject]
+        assert row.reasons == one.line()["reasons"]
+        assert row.fragility == one.line()["fragility"]
+        assert (row.probability, row.band, row.stage, row.model) == (one.probability, one.band, one.stage, one.model)
+        assert (row.customer_id, row.order_id, row.as_of) == (one.customer_id, one.order_id, one.as_of)
+        assert (row.recorded_at, row.horizon_days, row.model_version_id) == (SCORED_TO, 20, None)
+    assert any(len(row.reasons) > 1 for row in rows.values())
 
 
 def test_every_customer_with_an_order_gets_a_churn_prediction(shop: Shop) -> None:

@@ -1,4 +1,4 @@
-"""Chunks of orders and windows of time give the very features that the whole shop in memory gives."""
+"""Chunks of orders, windows of time, and kept facts give the very features that the whole shop in memory gives."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from predictors.features import issue_features
-from predictors.moments import Moment, order_moments
+from predictors.features import issue_features, order_facts
+from predictors.histories import COUNTS
+from predictors.kept import FACETS, KeptHistories, features_from_kept
+from predictors.moments import Moment, issue_subjects, order_moments
 from predictors.scoring import recent_subjects
 from predictors.snapshot import FRAMES, Snapshot
 from predictors.windows import OrdersByTime
@@ -51,6 +53,24 @@ def test_windows_change_no_bit_of_any_feature(
         assert_frame_equal(pl.concat(found[moment]), whole, check_exact=True)
     if facts_a_window == 64 and recent_days is None:
         assert len(found[Moment.DUE]) > 10
+
+
+@pytest.mark.parametrize("moment", list(Moment)[:2])
+def test_kept_facts_give_one_order_the_features_that_it_has_among_all(moment: Moment) -> None:
+    moments = order_moments(SHOP, due_days=14)
+    subjects = issue_subjects(moments, moment)
+    whole = issue_features(SHOP, moments, subjects, moment)
+    histories = KeptHistories([order_facts(SHOP, moments)])
+    for order_id in (0, 3, 250, 251, 477, 499):
+        alone = _some(SHOP, order_id, 10**6)
+        chosen = subjects.filter(pl.col("order_id") == order_id)
+        found = features_from_kept(alone, chosen, histories, moment)
+        assert found.height == 1
+        assert_frame_equal(found, whole.filter(pl.col("order_id") == order_id), rel_tol=1e-12, abs_tol=1e-12)
+
+
+def test_every_count_of_the_histories_is_kept() -> None:
+    assert sorted(count for facet in FACETS for count in facet) == sorted(COUNTS)
 
 
 def test_a_shop_without_orders_has_no_features() -> None:

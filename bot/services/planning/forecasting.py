@@ -16,6 +16,7 @@ from bot.store.database import Connection, Database
 from bot.store.enums import RunState
 from bot.store.planning import Forecast, forecasts_since
 from bot.store.runs import finish_run, run_of, start_run
+from predictors.lazy_rows import LazyRows
 from predictors.moments import Moment
 
 __all__ = ["SCORING", "Forecasting", "Forecasts", "Rescore", "rescoring_by"]
@@ -25,7 +26,7 @@ log = structlog.get_logger()
 # The job under which the table of runs remembers that a kind was predicted on a local date.
 SCORING = "score"
 
-# Predict now: (kind, as of, whether to store) -> the forecasts.
+# Predict now: (kind, as of, whether to store) -> the forecasts; of those stored only the number is asked.
 Rescore = Callable[[str, datetime, bool], Sequence[Forecast]]
 # Read today's forecasts of a kind for the customers with ids in a range, both ends included.
 Forecasts = Callable[[Connection, str, tuple[int, int]], Sequence[Forecast]]
@@ -113,10 +114,25 @@ class Forecasting:
             return None
 
 
+class Stored(LazyRows[Forecast]):
+    """Forecasts that are stored and not held: of a large shop they would fill the memory. Their number is known."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def row(self, index: int) -> Forecast:
+        raise LookupError(f"forecast {index} is in the database: read it by `Forecasting.stored`")
+
+
 def rescoring_by(scorer: Scorer) -> Rescore:
     """Return what predicts everything recent of a kind now."""
 
     def rescore(kind: str, as_of: datetime, save: bool) -> Sequence[Forecast]:
+        if save:
+            return Stored(scorer.store(kind, as_of=as_of))
         return [
             Forecast(
                 prediction_id=None,
@@ -129,7 +145,8 @@ def rescoring_by(scorer: Scorer) -> Rescore:
                 band=one.band,
                 reasons=tuple(one.reason_rows),
             )
-            for one in scorer.score(kind, as_of=as_of, save=save)
+            for batch in scorer.batches(kind, as_of=as_of, save=False)
+            for one in batch
         ]
 
     return rescore

@@ -88,3 +88,34 @@ def open_model(settings: Settings, version: models.ModelVersion) -> TrainedModel
             "run `aftercare train`"
         )
     return model
+
+
+class OpenModels:
+    """Models that stay open in a process; a file that was touched since is checked and opened again."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._open: dict[tuple[str, str], tuple[tuple[int, int], TrainedModel]] = {}
+
+    def open(self, version: models.ModelVersion) -> TrainedModel:
+        """Open the file of a model version as `open_model` does."""
+        key = version.path, version.sha256
+        state = self._state(version)
+        if state is not None and key in self._open and self._open[key][0] == state:
+            return self._open[key][1]
+        model = open_model(self._settings, version)
+        if state is not None:
+            self._open = {
+                of: kept
+                for of, kept in self._open.items()
+                if kept[1].kind != model.kind or kept[1].moment != model.moment
+            }
+            self._open[key] = state, model
+        return model
+
+    def _state(self, version: models.ModelVersion) -> tuple[int, int] | None:
+        try:
+            found = (self._settings.path(self._settings.models.dir) / version.path).stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_size

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import NamedTuple
 
 import polars as pl
 import structlog
@@ -13,102 +12,31 @@ import structlog
 from bot.clock import Clock
 from bot.config import Settings
 from bot.errors import NotFound, Refused, UsageError
-from bot.services.prediction.champions import check_kind, open_champion, predictor_errors, read_snapshot
+from bot.services.prediction.champions import OpenModels, check_kind, predictor_errors, read_snapshot
 from bot.services.prediction.experience import observed_outcomes
-from bot.store import history
+from bot.services.prediction.order_features import Choose, WarmOrders, feature_frames
+from bot.services.prediction.scored import ScoredBatch, ScoredSubject
+from bot.store import history, models
 from bot.store.database import Database
 from bot.store.predictions import PREDICTIONS_A_TIME, save_predictions
 from predictors.churn_scoring import purchases_model, score_churn
-from predictors.explain import Reason, clearing
-from predictors.fragility import Fragility
 from predictors.gain import score_uplift
 from predictors.model import TrainedModel
 from predictors.moments import Moment, issue_subjects, order_moments
-from predictors.scoring import Scored, recent_subjects, rules_model, score_issue, spanned
+from predictors.scoring import ScoredRows, recent_subjects, rules_model, score_features, score_issue, spanned
 from predictors.snapshot import Snapshot
 
+__all__ = ["ScoredBatch", "ScoredSubject", "Scorer"]
+
 log = structlog.get_logger(__name__)
-# What `aftercare import` calls a source that nobody named.
-DEFAULT_SOURCE = "files"
 
 
-@dataclass(frozen=True, kw_only=True)
-class ScoredSubject:
-    """One prediction for one order or customer; of uplift, `probability` is a gain in probability."""
-
-    customer_id: int
-    order_id: int | None
-    source: str
-    customer_key: str
-    order_key: str | None
-    kind: str
-    moment: str
-    as_of: datetime
-    horizon_days: int
-    probability: float
-    band: str
-    stage: str
-    model: str
-    reasons: Sequence[Reason]
-    fragility: Fragility
-    clears: Reason | None
-    issue_kinds: Mapping[str, float]
-
-    @property
-    def subject(self) -> str:
-        """The shop's own id of what was scored; with the name of its source where that is not the default one."""
-        key = self.customer_key if self.order_key is None else self.order_key
-        return key if self.source == DEFAULT_SOURCE else f"{self.source}:{key}"
-
-    @property
-    def reason_rows(self) -> list[dict[str, Any]]:
-        return [{"feature": why.feature, "text": why.text, "effect": why.effect} for why in self.reasons]
-
-    @property
-    def fragility_row(self) -> dict[str, Any]:
-        shocks = [{"shock": name, "probability": p} for name, p in self.fragility.shocks]
-        return {"level": self.fragility.level, "shocks": shocks, "text": self.fragility.text}
-
-    @property
-    def clears_row(self) -> dict[str, Any] | None:
-        """The one fact that, were it typical, would bring the probability below the band's threshold."""
-        if self.clears is None:
-            return None
-        return {
-            "feature": self.clears.feature,
-            "text": self.clears.text,
-            "probability": round(self.clears.without, 6),
-        }
-
-    def line(self) -> dict[str, Any]:
-        """Return the JSON of `aftercare score`."""
-        return {
-            "subject": self.subject,
-            "order_id": self.order_key,
-            "customer_id": self.customer_key,
-            "kind": self.kind,
-            "moment": self.moment,
-            "as_of": self.as_of.isoformat(),
-            "horizon_days": self.horizon_days,
-            "probability": round(self.probability, 6),
-            "band": self.band,
-            "stage": self.stage,
-            "model": self.model,
-            "reasons": self.reason_rows,
-            "fragility": self.fragility_row,
-            "clears": self.clears_row,
-            "issue_kinds": dict(self.issue_kinds),
-        }
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Batch:
-    """Predictions of one model, with the name it is known by."""
+class _Champion(NamedTuple):
+    """A model, what it is known by, and its version; None where nobody trained it."""
 
     model: TrainedModel
     name: str
     version_id: int | None
-    scored: Sequence[Scored]
 
 
 class Scorer:
@@ -119,6 +47,8 @@ class Scorer:
         self._clock = clock
         self._settings = settings
         self._kept: Snapshot | None = None
+        self._warm = WarmOrders(database, settings)
+        self._models = OpenModels(settings)
 
     def score(
         self,
@@ -132,7 +62,39 @@ class Scorer:
         order_id: str | None = None,
         save: bool = True,
     ) -> list[ScoredSubject]:
-        """Score subjects.
+        """Score subjects; of a large shop rather take `batches`, or `store` where only the stored rows matter.
+
+        The parameters are those of `batches`.
+        """
+        batches = self.batches(
+            kind,
+            moment=moment,
+            as_of=as_of,
+            start=start,
+            end=end,
+            horizon_days=horizon_days,
+            order_id=order_id,
+            save=save,
+        )
+        return [one for batch in batches for one in batch]
+
+    def store(self, kind: str, *, as_of: datetime | None = None) -> int:
+        """Score and store all that is recent; return how many subjects."""
+        return sum(len(batch) for batch in self.batches(kind, as_of=as_of))
+
+    def batches(
+        self,
+        kind: str,
+        *,
+        moment: str | None = None,
+        as_of: datetime | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        horizon_days: int | None = None,
+        order_id: str | None = None,
+        save: bool = True,
+    ) -> Iterator[ScoredBatch]:
+        """Score subjects, some at a time, by time; each batch is stored before it is handed over.
 
         Parameters
         ----------
@@ -166,8 +128,14 @@ class Scorer:
         else:
             asked = self._moment(moment)
             batches = self._issue(until, asked, start, end, horizon_days, order_id)
-        found = self._subjects(kind, batches)
-        return self._save(found, batches, until, backtest=start is not None) if save else found
+        count, names = 0, set()
+        for batch in batches:
+            if save:
+                self._save(batch, None if start is not None else until)
+            count += len(batch)
+            names.add(batch.name)
+            yield batch
+        log.info("scored", subjects=count, models=sorted(names))
 
     def score_part(self, kind: str, as_of: datetime, first: int, last: int) -> int:
         """Score and store, as `score` does as of an instant, the subjects of the customers with ids in a range.
@@ -186,8 +154,12 @@ class Scorer:
         if kind == "churn":
             batches = self._churn(as_of, self._settings.predictors.churn.horizon_days, snapshot, customers)
         else:
-            batches = self._issue(as_of, None, None, None, None, None, snapshot, customers)
-        return len(self._save(self._subjects(kind, batches), batches, as_of, backtest=False))
+            batches = self._issue_of_customers(snapshot, customers)
+        count = 0
+        for batch in batches:
+            self._save(batch, as_of)
+            count += len(batch)
+        return count
 
     def forget(self) -> None:
         """Let go of the snapshot that was kept for parts."""
@@ -220,37 +192,65 @@ class Scorer:
         end: datetime | None,
         horizon_days: int | None,
         order_key: str | None,
-        snapshot: Snapshot | None = None,
-        customers: tuple[int, int] | None = None,
-    ) -> list[_Batch]:
+    ) -> Iterator[ScoredBatch]:
         settings = self._settings.predictors.issue
-        snapshot = snapshot or read_snapshot(self._database, self._settings, until)
-        moments = order_moments(snapshot, due_days=settings.due_days)
-        if order_key is not None:
-            chosen = recent_subjects(snapshot, self._of_order(moments, order_key, until), moment, recent_days=None)
-            if start is not None and end is not None:
-                chosen = {at: spanned(subjects, start, end) for at, subjects in chosen.items()}
-            if not any(subjects.height for subjects in chosen.values()):
-                raise Refused(
-                    f"order {order_key} is not asked about: it was rated or cancelled first, or is not due yet"
-                )
-        elif start is not None and end is not None:
-            asked = [moment] if moment else [Moment.PLACED, Moment.DUE]
-            chosen = {at: spanned(issue_subjects(moments, at), start, min(end, until)) for at in asked}
-        else:
-            chosen = recent_subjects(snapshot, moments, moment, recent_days=settings.recent_days)
-        horizon = horizon_days or settings.horizon_days
-        batches = []
-        for at, subjects in chosen.items():
-            if customers is not None:
-                subjects = subjects.filter(pl.col("customer_id").is_between(*customers))
-            model, name, version_id = self._model("issue", at, horizon, snapshot)
-            if start is not None and model.trained_as_of > start:
-                log.warning("model_saw_the_span", model=name, trained_as_of=model.trained_as_of.isoformat())
+        champions: dict[Moment, _Champion] = {}
+        asked = False
+        only = None if order_key is None else self._order_ids(order_key, until)
+        choose = self._choice(until, moment, start, end, one=only is not None)
+        frames = (
+            feature_frames(self._database, self._settings, until, choose)
+            if only is None
+            else self._warm.frames(only, until, choose)
+        )
+        for at, frame in frames:
+            if at not in champions:
+                champions[at] = self._model("issue", at, horizon_days or settings.horizon_days, until)
+                if start is not None and champions[at].model.trained_as_of > start:
+                    trained = champions[at].model.trained_as_of.isoformat()
+                    log.warning("model_saw_the_span", model=champions[at].name, trained_as_of=trained)
+            asked = True
             with predictor_errors():
-                scored = score_issue(model, snapshot, moments, subjects)
-            batches.append(_Batch(model=model, name=name, version_id=version_id, scored=scored))
-        return batches
+                scored = score_features(champions[at].model, frame)
+            yield self._batch("issue", champions[at], scored)
+        if order_key is not None and not asked:
+            raise Refused(f"order {order_key} is not asked about: it was rated or cancelled first, or is not due yet")
+
+    def _choice(
+        self,
+        until: datetime,
+        moment: Moment | None,
+        start: datetime | None,
+        end: datetime | None,
+        *,
+        one: bool,
+    ) -> Choose:
+        """Return what chooses the orders that are asked about; one that is asked for by itself however old."""
+        recent_days = self._settings.predictors.issue.recent_days
+
+        def choose(snapshot: Snapshot, moments: pl.DataFrame) -> Mapping[Moment, pl.DataFrame]:
+            if one:
+                chosen = recent_subjects(snapshot, moments, moment, recent_days=None)
+                if start is not None and end is not None:
+                    chosen = {at: spanned(subjects, start, end) for at, subjects in chosen.items()}
+                return chosen
+            if start is not None and end is not None:
+                asked = [moment] if moment else [Moment.PLACED, Moment.DUE]
+                return {at: spanned(issue_subjects(moments, at), start, min(end, until)) for at in asked}
+            return recent_subjects(snapshot, moments, moment, recent_days=recent_days)
+
+        return choose
+
+    def _issue_of_customers(self, snapshot: Snapshot, customers: tuple[int, int]) -> Iterator[ScoredBatch]:
+        settings = self._settings.predictors.issue
+        moments = order_moments(snapshot, due_days=settings.due_days)
+        for at, subjects in recent_subjects(snapshot, moments, None, recent_days=settings.recent_days).items():
+            theirs = subjects.filter(pl.col("customer_id").is_between(*customers))
+            if theirs.height:
+                champion = self._model("issue", at, settings.horizon_days, snapshot.until)
+                with predictor_errors():
+                    scored = score_issue(champion.model, snapshot, moments, theirs)
+                yield self._batch("issue", champion, scored)
 
     def _churn(
         self,
@@ -258,120 +258,55 @@ class Scorer:
         horizon_days: int,
         snapshot: Snapshot | None = None,
         customers: tuple[int, int] | None = None,
-    ) -> list[_Batch]:
+    ) -> Iterator[ScoredBatch]:
         snapshot = snapshot or read_snapshot(self._database, self._settings, until)
-        model, name, version_id = self._model("churn", Moment.NOW, horizon_days, snapshot)
+        champion = self._champion("churn", Moment.NOW, horizon_days)
         with predictor_errors():
-            scored = score_churn(model, snapshot, customers)
-        return [_Batch(model=model, name=name, version_id=version_id, scored=scored)]
+            if champion is None:
+                champion = _Champion(purchases_model(snapshot, horizon_days=horizon_days), "untrained", None)
+            scored = score_churn(champion.model, snapshot, customers)
+        yield self._batch("churn", champion, scored)
 
-    def _uplift(self, until: datetime, horizon_days: int, order_key: str | None) -> list[_Batch]:
-        found = open_champion(self._database, self._settings, "uplift", Moment.NOW, horizon_days)
-        if found is None:
+    def _uplift(self, until: datetime, horizon_days: int, order_key: str | None) -> Iterator[ScoredBatch]:
+        champion = self._champion("uplift", Moment.NOW, horizon_days)
+        if champion is None:
             observed_outcomes(self._database, horizon_days, until)  # says what is missing, if anything is
             raise Refused("uplift can be learned now: run `aftercare train --kind uplift` first")
         settings = self._settings.predictors.issue
         snapshot = read_snapshot(self._database, self._settings, until)
         moments = order_moments(snapshot, due_days=settings.due_days)
         if order_key is not None:
-            moments = self._of_order(moments, order_key, until)
+            moments = moments.filter(pl.col("order_id").is_in(self._order_ids(order_key, until)))
         recent_days = settings.recent_days if order_key is None else None
         orders = recent_subjects(snapshot, moments, Moment.PLACED, recent_days=recent_days)[Moment.PLACED]
         if order_key is not None and not orders.height:
             raise Refused(f"order {order_key} was cancelled; no check-in would help")
-        model, version = found
         with predictor_errors():
-            scored = score_uplift(model, snapshot, orders, due_days=settings.due_days)
-        return [_Batch(model=model, name=version.name, version_id=version.id, scored=scored)]
+            scored = score_uplift(champion.model, snapshot, orders, due_days=settings.due_days)
+        yield self._batch("uplift", champion, scored)
 
-    def _of_order(self, moments: pl.DataFrame, order_key: str, until: datetime) -> pl.DataFrame:
-        found = moments.filter(pl.col("order_id").is_in(self._order_ids(order_key)))
-        if not found.height:
-            raise NotFound(f"there is no order {order_key} by {until.isoformat()}; `aftercare import` it first")
+    def _order_ids(self, key: str, until: datetime) -> list[int]:
+        with self._database.read() as connection:
+            found = history.order_by_key(connection, key, until)
+        if not found:
+            raise NotFound(f"there is no order {key} by {until.isoformat()}; `aftercare import` it first")
         return found
 
-    def _model(
-        self, kind: str, moment: Moment, horizon_days: int, snapshot: Snapshot
-    ) -> tuple[TrainedModel, str, int | None]:
-        found = open_champion(self._database, self._settings, kind, moment, horizon_days)
-        if found is not None:
-            return found[0], found[1].name, found[1].id
-        if kind == "churn":
-            with predictor_errors():
-                return purchases_model(snapshot, horizon_days=horizon_days), "untrained", None
-        return rules_model(moment, horizon_days=horizon_days, since=snapshot.until), "rules", None
+    def _model(self, kind: str, moment: Moment, horizon_days: int, until: datetime) -> _Champion:
+        """Return the champion of issues at a moment; the rules where none was promoted yet."""
+        rules = rules_model(moment, horizon_days=horizon_days, since=until)
+        return self._champion(kind, moment, horizon_days) or _Champion(rules, "rules", None)
 
-    def _order_ids(self, key: str) -> list[int]:
+    def _champion(self, kind: str, moment: Moment, horizon_days: int) -> _Champion | None:
         with self._database.read() as connection:
-            return history.order_by_key(connection, key)
+            version = models.champion(connection, kind, moment.value, horizon_days)
+        return None if version is None else _Champion(self._models.open(version), version.name, version.id)
 
-    def _subjects(self, kind: str, batches: Sequence[_Batch]) -> list[ScoredSubject]:
-        with self._database.read() as connection:
-            customers = history.external_ids(connection, "customers")
-            orders = history.external_ids(connection, "orders") if kind != "churn" else {}
+    def _batch(self, kind: str, champion: _Champion, scored: ScoredRows) -> ScoredBatch:
         bands = self._settings.predictors.bands
-        return [
-            ScoredSubject(
-                customer_id=one.customer_id,
-                order_id=one.order_id,
-                source=customers[one.customer_id][0],
-                customer_key=customers[one.customer_id][1],
-                order_key=None if one.order_id is None else orders[one.order_id][1],
-                kind=kind,
-                moment=one.moment,
-                as_of=one.as_of.astimezone(UTC),
-                horizon_days=batch.model.horizon_days,
-                probability=one.probability,
-                band="high"
-                if one.probability >= bands.high
-                else "medium"
-                if one.probability >= bands.medium
-                else "low",
-                stage=batch.model.stage.value,
-                model=batch.name,
-                reasons=one.reasons,
-                fragility=one.fragility,
-                clears=self._clears(kind, one),
-                issue_kinds=one.issue_kinds,
-            )
-            for batch in batches
-            for one in batch.scored
-        ]
+        return ScoredBatch(self._database, kind, champion.model, champion.name, champion.version_id, scored, bands)
 
-    def _clears(self, kind: str, one: Scored) -> Reason | None:
-        bands = self._settings.predictors.bands
-        # A gain is no flag, and what is low already has none to clear.
-        if kind == "uplift" or one.probability < bands.medium:
-            return None
-        return clearing(one.reasons, bands.high if one.probability >= bands.high else bands.medium)
-
-    def _save(
-        self, found: list[ScoredSubject], batches: Sequence[_Batch], until: datetime, *, backtest: bool
-    ) -> list[ScoredSubject]:
-        versions = {batch.name: batch.version_id for batch in batches}
-        for first in range(0, len(found), PREDICTIONS_A_TIME):
-            part = found[first : first + PREDICTIONS_A_TIME]
-            rows = [
-                {
-                    "kind": one.kind,
-                    "moment": one.moment,
-                    "subject": one.subject,
-                    "customer_id": one.customer_id,
-                    "order_id": one.order_id,
-                    "as_of": one.as_of,
-                    "horizon_days": one.horizon_days,
-                    "probability": one.probability,
-                    "band": one.band,
-                    "stage": one.stage,
-                    "model": one.model,
-                    "model_version_id": versions[one.model],
-                    "reasons": one.reason_rows,
-                    "fragility": one.fragility_row,
-                    "recorded_at": one.as_of if backtest else until,
-                }
-                for one in part
-            ]
+    def _save(self, batch: ScoredBatch, recorded_at: datetime | None) -> None:
+        for rows in batch.stored(recorded_at).iter_slices(PREDICTIONS_A_TIME):
             with self._database.write() as connection:
                 save_predictions(connection, rows)
-        log.info("scored", subjects=len(found), models=sorted(versions))
-        return found
