@@ -11,10 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import numpy as np
 import polars as pl
 
-from predictors.churn_training import train_churn, window_rows
+from predictors.churn_training import left_alone_in, train_churn, window_rows
 from predictors.errors import PredictorError
 from predictors.frames import Array
 from predictors.gates import MIN_EACH_CLASS, Target, Verdict, gate
@@ -91,8 +90,10 @@ def replay_issue(
         return None
 
 
-def replay_churn(snapshot: Snapshot, champion: TrainedModel, *, horizon_days: int, seed: int) -> Replay | None:
-    """Replay the churn recipe as of one horizon ago, and judge by who was silent since.
+def replay_churn(
+    snapshot: Snapshot, champion: TrainedModel, *, horizon_days: int, seed: int, draws: pl.DataFrame | None = None
+) -> Replay | None:
+    """Replay the churn recipe as of one horizon ago, and judge by who was silent since without having been contacted.
 
     Returns
     -------
@@ -102,17 +103,20 @@ def replay_churn(snapshot: Snapshot, champion: TrainedModel, *, horizon_days: in
     cut = snapshot.until - timedelta(days=horizon_days)
     if champion.trained_as_of > cut:
         return None
-    rows = window_rows(snapshot, horizon_days, snapshot.until)
-    y: Target = rows["silent"].to_numpy().astype(np.int64)
+    window = left_alone_in(
+        snapshot, window_rows(snapshot, horizon_days, snapshot.until), horizon_days, snapshot.until, draws
+    )
+    rows, y = window.rows, window.target
     if not _enough(y):
         return None
     try:
-        past = train_churn(snapshot.at(cut), horizon_days=horizon_days, seed=seed)
+        past = train_churn(snapshot.at(cut), horizon_days=horizon_days, seed=seed, draws=draws)
         return Replay(
             fitted_as_of=cut,
             y=y,
             challenger=past.model.probabilities(rows),
             champion=champion.probabilities(rows),
+            weights=window.weights,
         )
     except PredictorError:
         return None

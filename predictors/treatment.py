@@ -79,7 +79,7 @@ def left_alone(
     LeftAlone or None
         None where nobody was contacted or drawn to be, nor held out: then all is as if there were no bot.
     """
-    drawn = _open_draws(draws, snapshot)
+    drawn = open_draws(draws, snapshot)
     contacts = snapshot.touchpoints.filter(pl.col("kind") == CONTACT)
     if not drawn.height and not contacts.height:
         return None
@@ -95,7 +95,7 @@ def left_alone(
     held = by_draw.is_not_null().to_numpy()
     if by_draw.drop_nulls().eq(1.0).all() and held.all() and days["contact"].null_count() == days.height:
         return None
-    probability = _left_alone_so_far(X, days, held, horizon_days)
+    probability = left_alone_so_far(X, days, held, horizon_days)
     kept = held & days["contact"].is_null().to_numpy()
     weights = np.minimum(by_draw.fill_null(0.0).to_numpy() / probability, MAX_WEIGHT)[kept]
     weights = weights / weights.mean() if len(weights) else weights
@@ -106,7 +106,7 @@ def left_alone(
     )
 
 
-def _open_draws(draws: pl.DataFrame | None, snapshot: Snapshot) -> pl.DataFrame:
+def open_draws(draws: pl.DataFrame | None, snapshot: Snapshot) -> pl.DataFrame:
     """Return draws that were open: where contact was certain, nobody was held out to stand for the contacted."""
     if draws is None:
         return pl.DataFrame(schema=dict(DRAWS))
@@ -167,7 +167,7 @@ def _first_contact(followed: pl.DataFrame, contacts: pl.DataFrame) -> pl.Series:
     return followed.select("order_id").join(first, on="order_id", how="left", maintain_order="left")["at"]
 
 
-def _left_alone_so_far(X: pl.DataFrame, days: pl.DataFrame, eligible: Flags, horizon_days: int) -> Array:
+def left_alone_so_far(X: pl.DataFrame, days: pl.DataFrame, eligible: Flags, horizon_days: int) -> Array:
     """Return how probable it was to have had no contact (outside the draws) until a subject's end, (n,).
 
     A discrete hazard: in each span of the horizon, a classifier of a contact by the features, over the subjects that were

@@ -172,7 +172,13 @@ class Trainer:
     def _fit(self, snapshot: Snapshot, series: models.Series, champion: TrainedModel | None) -> TrainingResult:
         settings, (kind, moment, horizon_days) = self._settings.predictors, series
         if kind == "churn":
-            return train_churn(snapshot, horizon_days=horizon_days, seed=settings.seed, champion=champion)
+            return train_churn(
+                snapshot,
+                horizon_days=horizon_days,
+                seed=settings.seed,
+                champion=champion,
+                draws=drawn_contacts(self._database, snapshot.until),
+            )
         if kind == "uplift":
             return train_uplift(
                 snapshot,
@@ -200,7 +206,13 @@ class Trainer:
         if champion is None or kind == "uplift":
             return None
         if kind == "churn":
-            return replay_churn(snapshot, champion, horizon_days=horizon_days, seed=settings.seed)
+            return replay_churn(
+                snapshot,
+                champion,
+                horizon_days=horizon_days,
+                seed=settings.seed,
+                draws=drawn_contacts(self._database, snapshot.until),
+            )
         if result.held_out is None or (result.held_out.moments >= champion.trained_as_of).all():
             return None
         return replay_issue(
