@@ -24,23 +24,24 @@ from bot.planning_wiring import PlanningParts
 from bot.scheduler import Job, Scheduler
 from bot.services.daily import DailyRound, Step
 from bot.services.delivery.stopping import Stopping
-from bot.services.importing.importer import Importer
 from bot.services.mail.opting_out import OptOutDesk
 from bot.services.mail.quarantine import Quarantine
 from bot.services.privacy import Privacy
 from bot.services.review.desk import ReviewDesk
 
-# These import Slack's SDK, dkimpy or the mail libraries: time that most commands can do without.
+# These import polars, Slack's SDK, dkimpy or the mail libraries: time that most commands can do without.
 if TYPE_CHECKING:
     from bot.channels.email.mailbox import Mailbox
     from bot.channels.slack.connection import SlackConnection
     from bot.mail_wiring import build_mailbox, build_mailroom
     from bot.services.delivery.deliverer import Deliverer
+    from bot.services.importing.importer import Importer
     from bot.services.mail.mailroom import Mailroom
 else:
     build_mailbox = OnFirstUse("bot.mail_wiring", "build_mailbox")
     build_mailroom = OnFirstUse("bot.mail_wiring", "build_mailroom")
     Deliverer = OnFirstUse("bot.services.delivery.deliverer", "Deliverer")
+    Importer = OnFirstUse("bot.services.importing.importer", "Importer")
 
 # Deliveries are looked for this often at least: a customer who was promised an answer does not wait for a tick.
 DELIVERY_SECONDS = 1.0

@@ -94,9 +94,9 @@ def test_a_backup_without_the_queue_is_restored_and_says_what_to_run(
 
 @pytest.mark.peer
 def test_a_queue_of_another_version_is_noticed(
-    queue_url: str,
+    queue_url: str,  # noqa: F811
     write: Write,
-    capsys: pytest.CaptureFixture[str],  # noqa: F811
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     database = open_database(queue_url)
     with database.write() as connection:
