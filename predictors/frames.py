@@ -6,6 +6,7 @@ Unseen categories and missing values are no errors: an unseen one belongs to no 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -88,17 +89,19 @@ class FrameEncoder(TransformerMixin, BaseEstimator):
             raise FeatureMismatchError(f"the frame lacks the column {missing[0]}, which the model was trained on")
         columns: list[pl.Expr] = []
         schema = frame.schema  # made anew each time it is asked for
-        for name in self.columns_:
-            if name in self.categories_:
-                value = pl.col(name).cast(pl.String)
+        for has_categories, group in groupby(self.columns_, key=lambda name: name in self.categories_):
+            names = list(group)
+            if has_categories:
                 columns += [
-                    (value == level).fill_null(False).cast(pl.Float64).alias(f"{name}={level}")
+                    (pl.col(name).cast(pl.String) == level).fill_null(False).cast(pl.Float64).alias(f"{name}={level}")
+                    for name in names
                     for level in self.categories_[name]
                 ]
-            else:
+                continue
+            for name in names:
                 if not (schema[name].is_numeric() or schema[name] in (pl.Boolean, pl.Null)):
                     raise FeatureMismatchError(f"{name} held numbers in training and holds {schema[name]} now")
-                columns.append(pl.col(name).cast(pl.Float64).fill_null(float("nan")))
+            columns.append(pl.col(names).cast(pl.Float64).fill_null(float("nan")))
         matrix: Array = np.array(frame.select(columns).to_numpy(), dtype=np.float64)
         if np.isinf(matrix).any():
             column = self.feature_names_[int(np.argwhere(np.isinf(matrix))[0, 1])]

@@ -180,6 +180,7 @@ def join_histories(subjects: pl.DataFrame, summing: Summing) -> pl.DataFrame:
     return result.sort("_row").select(pl.exclude("^_.*$"))
 
 
+@cache
 def wanted_sums(column: str, name: str) -> Sums:
     """Return which sums a history is made of: `column` and `name` are those of `KEYS`."""
     if name == "shop":

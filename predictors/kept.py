@@ -92,6 +92,10 @@ class _Facet:
         return places[: int(np.searchsorted(self.at[places], moment, side="left"))]
 
 
+# Counts, the facet that has them, and (count, column) of those wanted whole and of those wanted fading.
+_Step = tuple[tuple[str, ...], _Facet, list[tuple[str, str]], list[tuple[str, str]]]
+
+
 class KeptHistories:
     """Adds the sums of histories to a few subjects, as `predictors.running.join_sums` does to many.
 
@@ -103,6 +107,7 @@ class KeptHistories:
 
     def __init__(self, facts: Sequence[pl.DataFrame]) -> None:
         self._facets = {counts: _Facet.of(facts, counts) for counts in FACETS}
+        self._plans: dict[str, list[_Step]] = {}
         self._shop = {counts: _running(facet) for counts, facet in self._facets.items()}
 
     def __call__(self, rows: pl.DataFrame, wanted: Sums) -> pl.DataFrame:
@@ -126,17 +131,7 @@ class KeptHistories:
     def _sums(self, wanted: Sums, value: Any, moment: int) -> dict[str, float]:
         """Return each wanted column's sum over the facts of a key's value strictly before a moment."""
         found: dict[str, float] = {}
-        for counts, facet in self._facets.items():
-            whole = [
-                (count, name) for count, name in zip(wanted.whole, wanted.whole_columns, strict=True) if count in counts
-            ]
-            fading = [
-                (count, name)
-                for count, name in zip(wanted.fading, wanted.fading_columns, strict=True)
-                if count in counts
-            ]
-            if not whole and not fading:
-                continue
+        for counts, facet, whole, fading in self._plan(wanted):
             if wanted.column == WHOLE_SHOP:
                 place = int(np.searchsorted(facet.at, moment, side="left")) - 1
                 running, faded = self._shop[counts]
@@ -144,9 +139,29 @@ class KeptHistories:
                 found |= {name: float(faded[count][place]) if place >= 0 else 0.0 for count, name in fading}
                 continue
             places = facet.before(wanted.column, value, moment)
+            if not len(places):
+                found |= {name: 0.0 for _, name in (*whole, *fading)}
+                continue
             found |= {name: _last(facet.counts[count][places]) for count, name in whole}
             found |= {name: _last(facet.counts[count][places] * facet.growth[places]) for count, name in fading}
         return found
+
+    def _plan(self, wanted: Sums) -> list[_Step]:
+        """Return what of each facet is wanted: its counts and what they are called; found once for each history."""
+        if wanted.column not in self._plans:
+            whole = dict(zip(wanted.whole, wanted.whole_columns, strict=True))
+            fading = dict(zip(wanted.fading, wanted.fading_columns, strict=True))
+            steps = [
+                (
+                    counts,
+                    facet,
+                    [(count, whole[count]) for count in counts if count in whole],
+                    [(count, fading[count]) for count in counts if count in fading],
+                )
+                for counts, facet in self._facets.items()
+            ]
+            self._plans[wanted.column] = [step for step in steps if step[2] or step[3]]
+        return self._plans[wanted.column]
 
 
 def _no_facts(counts: Sequence[str]) -> pl.DataFrame:
@@ -177,4 +192,4 @@ def _running(facet: _Facet) -> tuple[dict[str, Array], dict[str, Array]]:
 
 def _last(numbers: Array) -> float:
     # Added up one after the other, as running sums are: NumPy's sum adds in pairs.
-    return float(np.cumsum(numbers)[-1]) if len(numbers) else 0.0
+    return float(np.cumsum(numbers)[-1])

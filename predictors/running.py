@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 
 import polars as pl
 
@@ -43,15 +44,15 @@ class Sums:
     fading: Sequence[str] = ()
     half_life_days: float = 60.0
 
-    @property
+    @cached_property
     def whole_columns(self) -> list[str]:
         return [f"{self.prefix}{count}" for count in self.whole]
 
-    @property
+    @cached_property
     def fading_columns(self) -> list[str]:
         return [f"_fading{self.prefix}{count}" for count in self.fading]
 
-    @property
+    @cached_property
     def columns(self) -> list[str]:
         return [*self.whole_columns, *self.fading_columns]
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+import numpy as np
 import polars as pl
 
 from predictors.errors import FrameError, NaiveFrameError
@@ -91,12 +92,12 @@ class Snapshot:
         if self.until.tzinfo is None:
             raise NaiveFrameError("Snapshot.until has no time zone; pass an aware datetime")
         for name in FRAMES:
-            frame = validated(name, getattr(self, name)).filter(pl.col("recorded_at") <= self.until)
-            if "superseded_at" in frame.columns:
+            known = validated(name, getattr(self, name)).lazy().filter(pl.col("recorded_at") <= self.until)
+            if "superseded_at" in FRAMES[name][0]:
                 # What was replaced only after `until` was still current then.
                 ended = pl.when(pl.col("superseded_at") <= self.until).then(pl.col("superseded_at"))
-                frame = frame.with_columns(ended.alias("superseded_at"))
-            object.__setattr__(self, name, frame)
+                known = known.with_columns(ended.alias("superseded_at"))
+            object.__setattr__(self, name, known.collect())
 
     def at(self, until: datetime) -> Snapshot:
         """Return the snapshot of an earlier instant."""
@@ -117,20 +118,24 @@ def validated(name: str, frame: pl.DataFrame) -> pl.DataFrame:
     schema, required, key = FRAMES[name]
     if missing := [column for column in required if column not in frame.columns]:
         raise FrameError(f"{name}: the column {missing[0]} is missing; it needs {', '.join(required)}")
-    columns = [_cast(name, frame, column, dtype) for column, dtype in schema.items()]
-    result = frame.select(columns)
+    found = frame.schema
+    if all(found.get(column) == dtype for column, dtype in schema.items()):
+        result = frame[list(schema)]
+    else:
+        result = frame.select(_cast(name, frame, column, dtype) for column, dtype in schema.items())
     for column in required:
         if empty := result[column].null_count():
             raise FrameError(f"{name}.{column}: {empty} rows are empty; every row needs it")
-    numbers = [column for column, dtype in schema.items() if dtype == pl.Float64]
-    if not result.height:
-        return result
-    if numbers:
-        infinite = result.select(pl.col(numbers).is_infinite().any()).row(0, named=True)
-        if wrong := [column for column, bad in infinite.items() if bad]:
-            raise FrameError(f"{name}.{wrong[0]}: infinite values; leave them empty where they are unknown")
-        result = result.with_columns(pl.col(numbers).fill_nan(None))
-    if result.select(key).is_duplicated().any():
+    not_numbers = []
+    for column in (column for column, dtype in schema.items() if dtype == pl.Float64):
+        values = result[column].to_numpy()
+        if np.isinf(values).any():
+            raise FrameError(f"{name}.{column}: infinite values; leave them empty where they are unknown")
+        if np.isnan(values).sum() > result[column].null_count():
+            not_numbers.append(column)
+    if not_numbers:
+        result = result.with_columns(pl.col(not_numbers).fill_nan(None))
+    if result[list(key)].is_duplicated().any():
         raise FrameError(f"{name}: a key ({', '.join(key)}) stands twice; keep one row for each version")
     return result
 

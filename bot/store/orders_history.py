@@ -88,9 +88,12 @@ def orderless_trouble(
     if order_id is not None:
         buyer = sa.select(_orders.c.customer_id).where(_orders.c.id == order_id).scalar_subquery()
         none &= _touchpoints.c.customer_id == buyer
+    if (
+        connection.scalar(sa.select(_touchpoints.c.id).where(none, _touchpoints.c.kind.in_(TROUBLE_KINDS)).limit(1))
+        is None
+    ):
+        return OrderlessTrouble(touchpoints=pl.DataFrame(schema={"touchpoint_id": pl.Int64, "order_id": pl.Int64}))
     loose = read_frame(connection, "touchpoints", until, timezone, kinds=TROUBLE_KINDS, where=none)
-    if not loose.height:
-        return OrderlessTrouble(touchpoints=loose.select("touchpoint_id", "order_id"))
     theirs = among(connection, _orders.c.customer_id, loose["customer_id"].unique().to_list())
     old = (_revisions.c.entity == "orders") & _revisions.c.entity_id.in_(sa.select(_orders.c.id).where(theirs))
     orders = read_frame(connection, "orders", until, timezone, where=theirs, replaced=old)
