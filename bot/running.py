@@ -18,7 +18,6 @@ from bot.channels.email.mailbox import Mailbox
 from bot.channels.slack.connection import SlackConnection
 from bot.channels.slack.http import PATH as SLACK_PATH
 from bot.errors import ConfigurationError, StoreError, TransientChannelError
-from bot.mail_wiring import build_mail_hook
 from bot.services.knowledge.desk import KnowledgeDesk
 from bot.store.database import ping
 from bot.store.delivery import held_since
@@ -27,6 +26,7 @@ from bot.web.app import Check, build_app
 from bot.web.callbacks import Callback
 from bot.web.server import WebServer
 from bot.wiring import App
+from bot.wiring.mail import build_mail_hook
 
 __all__ = ["PARTS", "Running"]
 

@@ -8,8 +8,8 @@ from types import ModuleType
 
 import pytest
 
-from bot import channel_wiring, knowledge_wiring, planning_wiring, prediction_wiring, wiring
 from bot.lazy import OnFirstUse
+from bot.wiring import app, channels, knowledge, planning, prediction
 
 HEAVY = {"sklearn", "polars", "scipy", "onnxruntime", "slack_bolt", "matplotlib"}
 
@@ -21,7 +21,7 @@ def test_a_light_command_imports_nothing_heavy(module: str) -> None:
     assert found.stdout.split() == []
 
 
-@pytest.mark.parametrize("part", [wiring, channel_wiring, knowledge_wiring, planning_wiring, prediction_wiring])
+@pytest.mark.parametrize("part", [app, channels, knowledge, planning, prediction])
 def test_what_is_wired_on_first_use_is_what_the_type_checker_was_told(part: ModuleType) -> None:
     lazy = {name: value for name, value in vars(part).items() if isinstance(value, OnFirstUse)}
     assert lazy

@@ -1,7 +1,7 @@
 """The only composition root: settings become an engine, channels, predictors, services and a scheduler.
 
-Everything is built on first use, so that `aftercare ask` opens no mail connection. Only this module and its parts,
-`*_wiring.py`, pick concrete parts; the parts are nobody else's to use.
+Everything is built on first use, so that `aftercare ask` opens no mail connection. Only this module and
+those beside it pick concrete parts; the parts are nobody else's to use.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bot.channel_wiring import build_email, build_identity, build_slack
 from bot.channels.base import Channel
 from bot.channels.email import Identity
 from bot.channels.slack.api import SlackApi
@@ -20,7 +19,6 @@ from bot.channels.slack.channel import SlackChannel
 from bot.clock import Clock
 from bot.config import Settings, load_settings
 from bot.lazy import OnFirstUse
-from bot.planning_wiring import PlanningParts
 from bot.scheduler import Job, Scheduler
 from bot.services.daily import DailyRound, Step
 from bot.services.delivery.stopping import Stopping
@@ -28,18 +26,20 @@ from bot.services.mail.opting_out import OptOutDesk
 from bot.services.mail.quarantine import Quarantine
 from bot.services.privacy import Privacy
 from bot.services.review.desk import ReviewDesk
+from bot.wiring.channels import build_email, build_identity, build_slack
+from bot.wiring.planning import PlanningParts
 
 # These import polars, Slack's SDK, dkimpy or the mail libraries: time that most commands can do without.
 if TYPE_CHECKING:
     from bot.channels.email.mailbox import Mailbox
     from bot.channels.slack.connection import SlackConnection
-    from bot.mail_wiring import build_mailbox, build_mailroom
     from bot.services.delivery.deliverer import Deliverer
     from bot.services.importing.importer import Importer
     from bot.services.mail.mailroom import Mailroom
+    from bot.wiring.mail import build_mailbox, build_mailroom
 else:
-    build_mailbox = OnFirstUse("bot.mail_wiring", "build_mailbox")
-    build_mailroom = OnFirstUse("bot.mail_wiring", "build_mailroom")
+    build_mailbox = OnFirstUse("bot.wiring.mail", "build_mailbox")
+    build_mailroom = OnFirstUse("bot.wiring.mail", "build_mailroom")
     Deliverer = OnFirstUse("bot.services.delivery.deliverer", "Deliverer")
     Importer = OnFirstUse("bot.services.importing.importer", "Importer")
 

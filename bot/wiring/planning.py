@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bot.decide.playbook import Playbook
-from bot.knowledge_wiring import KnowledgeParts
 from bot.lazy import OnFirstUse
-from bot.prediction_wiring import PredictionParts
 from bot.services.planning.playbooks import PlaybookFile, Playbooks
 from bot.services.review.upkeep import Upkeep
 from bot.store.jobs import call_helpers
+from bot.wiring.knowledge import KnowledgeParts
+from bot.wiring.prediction import PredictionParts
 
 # These import polars: seconds that most commands can do without.
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from bot.ground_wiring import Ground
 from bot.lazy import OnFirstUse
+from bot.wiring.ground import Ground
 
 # These import scikit-learn and the encoder: seconds that most commands can do without.
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """The composition of the ways to customers and agents: a part of `bot.wiring`.
 
-Nothing else builds these parts, and nothing here decides anything. Mails that come in are `bot.mail_wiring`'s business.
+Nothing else builds these parts, and nothing here decides anything. Mails that come in are `bot.wiring.mail`'s business.
 """
 
 from __future__ import annotations
