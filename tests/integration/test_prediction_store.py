@@ -18,6 +18,14 @@ from bot.config import Settings
 from bot.services.importing.importer import Importer
 from bot.store import history
 from bot.store.database import Database, open_database
+from bot.store.orders_history import (
+    count_orders,
+    next_recorded,
+    order_ranges,
+    orderless_trouble,
+    read_orders,
+    written_mark,
+)
 from bot.store.predictions import PREDICTIONS_A_TIME, latest_predictions, save_predictions
 from bot.store.tables import metadata
 from predictors.snapshot import FRAMES, Snapshot
@@ -115,6 +123,52 @@ def test_every_version_of_a_row_is_read_with_its_span(database: Database, tmp_pa
         ("chair", None, 3.0),
     ]
     assert seen.customers.filter(pl.col("region") == "north")["superseded_at"].to_list() == [changed_at]
+
+
+@pytest.mark.parametrize("until", [NOW, NOW + timedelta(days=9)])
+def test_orders_read_one_by_one_are_the_whole_snapshot(database: Database, tmp_path: Path, until: datetime) -> None:
+    import_texts(database, tmp_path / "first", FILES, NOW)
+    import_texts(database, tmp_path / "second", CHANGED, NOW + timedelta(days=1))
+    whole = snapshot_of(database, until)
+    with database.read() as connection:
+        loose = orderless_trouble(connection, until, "Europe/Berlin")
+        ranges = order_ranges(connection, 1)
+        parts = [
+            read_orders(connection, first, last, until=until, timezone="Europe/Berlin", loose=loose)
+            for first, last in ranges
+        ]
+        assert len(ranges) == count_orders(connection) == 2
+        assert order_ranges(connection, 2) == [(ranges[0][0], ranges[1][1])]
+        alone = [orderless_trouble(connection, until, "Europe/Berlin", order_id=first) for first, _ in ranges]
+    for name in FRAMES:
+        together = pl.concat([getattr(part, name) for part in parts])
+        assert_frame_equal(together.unique(), getattr(whole, name), check_row_order=False)
+    # The ticket without an order is about the order of its customer, the second.
+    assert [one.touchpoints["order_id"].to_list() for one in alone] == [[], [ranges[1][0]]]
+    assert ["ticket_opened" in part.touchpoints["kind"] for part in parts] == [False, True]
+
+
+def test_the_mark_changes_with_whatever_histories_come_from(database: Database, tmp_path: Path) -> None:
+    def mark() -> tuple[int, ...]:
+        with database.read() as connection:
+            return written_mark(connection)
+
+    marks = [mark()]
+    import_texts(database, tmp_path / "first", FILES, NOW)
+    marks.append(mark())
+    for number, name in enumerate(CHANGED):
+        import_texts(database, tmp_path / f"changed-{number}", {name: CHANGED[name]}, NOW + timedelta(days=1))
+        marks.append(mark())
+    import_texts(
+        database, tmp_path / "more", {"touchpoints": FILES["touchpoints"] + "t9,c1,o1,complaint,2026-02-01,,,,\n"}, NOW
+    )
+    marks.append(mark())
+    assert len(set(marks)) == len(marks) == 7
+    import_texts(database, tmp_path / "again", CHANGED, NOW + timedelta(days=2))
+    assert mark() == marks[-1]
+    with database.read() as connection:
+        assert next_recorded(connection, NOW - timedelta(days=1)) == NOW + timedelta(days=1)
+        assert next_recorded(connection, NOW + timedelta(days=1)) is None
 
 
 def test_times_keep_their_microseconds_and_attributes_their_types(database: Database, tmp_path: Path) -> None:
