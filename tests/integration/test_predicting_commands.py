@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from datetime import datetime, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,7 @@ FROM, TO = ((START + timedelta(days=days)).date() for days in (150, 170))
 # So early that no later outcome is there to judge a challenger by.
 TOO_EARLY = (START + timedelta(days=25)).date()
 SPAN = f"--from {FROM} --to {TO}"
+TRAINED = "trained.jsonl"
 Cli = Callable[[str], tuple[int, list[dict[str, Any]], str]]
 
 
@@ -54,9 +57,11 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(imported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same shop with the first models of both kinds."""
+    """The same shop with the first models of both kinds, and what their training printed in `TRAINED`."""
     home = shutil.copytree(imported, tmp_path_factory.mktemp("trained") / "home")
-    assert _run(home, ["train", "--as-of", str(FROM)]) == 0
+    with redirect_stdout(io.StringIO()) as printed:
+        assert _run(home, ["train", "--as-of", str(FROM), "--json"]) == 0
+    (home / TRAINED).write_text(printed.getvalue(), encoding="utf-8")
     return home
 
 
@@ -102,16 +107,15 @@ def assert_score_line(line: dict[str, Any]) -> None:
 # --- train -------------------------------------------------------------------------------------------
 
 
-def test_training_makes_a_champion_of_each_kind_and_moment(first_day: Cli) -> None:
-    status, lines, _ = first_day(f"train --as-of {FROM} --json")
-    assert status == 0
+def test_training_makes_a_champion_of_each_kind_and_moment(trained: Path, cli: Cli) -> None:
+    lines = [json.loads(line) for line in (trained / TRAINED).read_text(encoding="utf-8").splitlines()]
     assert [list(line) for line in lines] == [TRAIN_KEYS] * 3
     assert [(line["kind"], line["moment"], line["horizon_days"]) for line in lines] == [
         ("issue", "placed", 20), ("issue", "due", 20), ("churn", "now", 30),
     ]  # fmt: skip
     midnight = datetime.combine(FROM, time(0), ZONE)
     assert {(line["promoted"], datetime.fromisoformat(line["trained_as_of"])) for line in lines} == {(True, midnight)}
-    _, models, _ = first_day("models list --json")
+    _, models, _ = cli("models list --json")
     assert [list(model) for model in models] == [MODEL_KEYS] * 3
     assert {model["status"] for model in models} == {"champion"}
     assert all(len(model["sha256"]) == 64 for model in models)
