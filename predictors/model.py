@@ -67,7 +67,7 @@ class TrainedModel:
         """Return the columns that the model takes."""
         if missing := [name for name in self.features if name not in frame.columns]:
             raise FeatureMismatchError(f"the model needs the feature {missing[0]}; train it again with this version")
-        return frame.select(self.features)
+        return frame[list(self.features)]
 
 
 def reference_values(frame: pl.DataFrame) -> dict[str, float | str | None]:

@@ -146,7 +146,7 @@ def score_issue(model: TrainedModel, snapshot: Snapshot, moments: pl.DataFrame, 
 
 def score_features(model: TrainedModel, frame: pl.DataFrame) -> ScoredRows:
     """Predict, explain and shock the rows of a feature frame (`predictors.features.issue_features`)."""
-    features = frame.select(feature_columns(frame, IDENTITY))
+    features = frame[feature_columns(frame, IDENTITY)]
     again = predicted(model, features)
     return ScoredRows(
         model.moment,
