@@ -9,7 +9,6 @@ Headers follow RFC 5322, RFC 2369 and RFC 8058 (unsubscribe), RFC 2919 (List-Id)
 from __future__ import annotations
 
 import binascii
-import hashlib
 import hmac
 import re
 import secrets
@@ -112,7 +111,7 @@ def message_id(identity: Identity, key: str) -> str:
     A mail that was sent again after doubt is then recognised as the same mail by the recipient's side.
     """
     subject = _key(key)["subject"]
-    digest = hmac.new(identity.secret.encode(), f"message-id\0{subject}".encode(), hashlib.sha256).hexdigest()[:20]
+    digest = hmac.digest(identity.secret.encode(), f"message-id\0{subject}".encode(), "sha256").hex()[:20]
     return f"<{subject.replace(':', '.')}.{digest}@{identity.domain}>"
 
 
