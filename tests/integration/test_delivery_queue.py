@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bot.channels.base import Message
@@ -153,19 +153,23 @@ def memory(tmp_path_factory: pytest.TempPathFactory) -> Database:
     rate=st.floats(0.2, 50),
     steps=st.lists(st.tuples(st.floats(-0.5, 3), st.integers(0, 100)), min_size=1, max_size=40),
 )
+@example(rate=6.0, steps=[(0.0, 6), (0.5, 1), (-0.5, 2)])
 def test_no_window_of_time_sees_more_than_its_share(
     memory: Database, rate: float, steps: list[tuple[float, int]]
 ) -> None:
-    now, spent = NOON, []
+    now, latest = NOON, NOON - timedelta(days=1)
+    spent: list[tuple[datetime, int]] = []
     with memory.write() as connection:
         connection.execute(sa.text("DELETE FROM buckets"))
         for passed, wanted in steps:
             now += timedelta(seconds=passed)
+            # Time does not run backwards: whoever says less than another has a clock that is behind.
+            latest = max(latest, now)
             level = buckets.level(connection, "email", rate, now)
             assert level.messages is not None
             count = min(wanted, level.messages)
             buckets.spend(connection, level, count)
-            spent.append((now, count))
+            spent.append((latest, count))
     for begin, _ in spent:
         for end, _ in spent:
             if end < begin:
