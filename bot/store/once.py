@@ -9,6 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql, sqlite
 
+from bot.store.at_once import insert_at_once
+
 __all__ = ["insert_new", "insert_once", "upsert"]
 
 
@@ -27,8 +29,12 @@ def insert_once(connection: Connection, table: sa.Table, values: Mapping[str, An
 
 def insert_new(connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert those rows whose unique key does not stand yet; all name the same columns."""
-    if rows:
-        connection.execute(_dialect(connection).insert(table).on_conflict_do_nothing(), list(rows))
+    if not rows:
+        return
+    if connection.dialect.name == "sqlite":
+        connection.execute(sqlite.insert(table).on_conflict_do_nothing(), list(rows))
+    else:
+        insert_at_once(connection, table, rows, once=True)
 
 
 def upsert(connection: Connection, table: sa.Table, key: str, values: Mapping[str, Any]) -> None:

@@ -15,7 +15,6 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from bot.store import tables
-from bot.store.at_once import insert_at_once
 from bot.store.once import insert_new, insert_once
 from bot.store.tables import metadata
 
@@ -259,11 +258,7 @@ def add_touchpoint(
 
 def add_touchpoints(connection: Connection, points: Sequence[Touchpoint]) -> None:
     """Append touchpoints, their ids not counting; those whose (source, external id) stands already are left out."""
-    rows = [_touchpoint_row(one) for one in points]
-    if connection.dialect.name == "sqlite":
-        insert_new(connection, tables.touchpoints, rows)
-    else:
-        insert_at_once(connection, tables.touchpoints, rows, once=True)
+    insert_new(connection, tables.touchpoints, [_touchpoint_row(one) for one in points])
 
 
 def _touchpoint_row(one: Touchpoint) -> dict[str, Any]:

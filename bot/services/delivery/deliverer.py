@@ -1,9 +1,9 @@
 """Delivery: what was approved leaves once, or is shown as failed or uncertain; never silently twice.
 
 One loop: a short transaction writes down how sends ended and claims as many as can be handed over at once; the sends
-themselves happen outside any transaction, each channel's on lanes of its own (`bot.services.delivery.lanes`). A process that dies in between leaves those rows in doubt that were in its hands, which `recover` shows as
-uncertain and `reconcile` settles where the channel can tell. Answers in conversations go the same way, through
-`bot.services.delivery.answering`.
+themselves happen outside any transaction, each channel's on lanes of its own (`bot.services.delivery.lanes`). A process
+that dies in between leaves those rows in doubt that were in its hands, which `recover` shows as uncertain and `reconcile`
+settles where the channel can tell. Answers in conversations go the same way, through `bot.services.delivery.answering`.
 """
 
 from __future__ import annotations
