@@ -4,13 +4,14 @@
                                         (DIR: else AFTERCARE_DATA/olist, else ../shared/data/olist)
 
 At each month's start everything is learned from what was recorded by then. Judged are the orders of the month that were
-rated after their moment, by that rating (at most 2 is bad). The baselines are those of `aftercare evaluate`; `former` is
-the recipe before fading histories, fresher labels and smaller trees. LightGBM and CatBoost get the same frames, labels and
-age weights (`benchmarks/rivals/trees`). Differences are ours minus theirs, with 95 % paired bootstrap intervals.
+rated after their moment, by that rating (at most 2 is bad). The baselines are those of `aftercare evaluate`. LightGBM and
+CatBoost get the same frames, labels and age weights (`benchmarks/rivals/trees`). Differences are ours minus theirs, with
+95 % paired bootstrap intervals.
 
 The exit status is 1 where ours is not better than the best of the baselines in ROC-AUC or average precision, is worse
-beyond noise than one of them in ROC-AUC, average precision or Brier score, is behind a rival beyond noise, or has a
-calibration error over .03.
+beyond noise than one of them in ROC-AUC, average precision or Brier score, is behind a rival beyond noise in one of the
+three, or has a calibration error over .03. Shown beside, and no part of that bar: `former`, our own recipe before fading
+histories, fresher labels and smaller trees, which was chosen on the very span that judges; and precision at 5 and 10 %.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ HORIZON_DAYS, DUE_DAYS, SEED, RESAMPLES = 45, 14, 0, 500
 MAX_ECE = 0.03
 HIGHER_IS_BETTER = ("auc", "average_precision")
 OURS, FORMER, RIVALS = "aftercare", "former", ("lightgbm", "catboost")
+# What is measured beside but not part of the bar, and why.
+BESIDE = {FORMER: "not part of the bar: our own earlier recipe"}
 _NEW = ("fading", "stars", "beyond_late", "slack", "spread", "origin_")
 
 
@@ -156,14 +159,15 @@ def limits_missed(comparison: Comparison) -> list[str]:
     """Say which limits of the docstring above are not held."""
     missed = []
     ours = comparison.models[OURS]
-    against = [name for name in comparison.differences if name not in RIVALS]
+    differences = {name: of for name, of in comparison.differences.items() if name not in BESIDE}
+    baselines = [name for name in ISSUE_BASELINES if name in differences]
     best = {
-        metric: max(against, key=lambda name: comparison.models[name][metric]["value"] or 0.0)
+        metric: max(baselines, key=lambda name: comparison.models[name][metric]["value"] or 0.0)
         for metric in HIGHER_IS_BETTER
     }
-    if not any((comparison.differences[best[metric]][metric]["low"] or 0.0) > 0 for metric in HIGHER_IS_BETTER):
+    if not any((differences[best[metric]][metric]["low"] or 0.0) > 0 for metric in HIGHER_IS_BETTER):
         missed.append(f"not better beyond noise than {' and '.join(sorted(set(best.values())))}")
-    for name, difference in comparison.differences.items():
+    for name, difference in differences.items():
         for metric in (*HIGHER_IS_BETTER, "brier"):
             low, high = difference[metric]["low"], difference[metric]["high"]
             if low is not None and high is not None and (low > 0 if metric == "brier" else high < 0):
@@ -183,7 +187,7 @@ def _show(comparison: Comparison) -> None:
                 other = comparison.differences[name][metric]
                 cell += f"  ours {other['value']:+.4f} [{other['low']:+.4f}, {other['high']:+.4f}]"
             cells.append(f"{cell:>42}")
-        print(f"{name:24}" + "".join(cells))
+        print(f"{name:24}" + "".join(cells) + (f"  ({BESIDE[name]})" if name in BESIDE else ""))
 
 
 def _months(first: str, last: str) -> list[datetime]:
