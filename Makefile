@@ -43,7 +43,12 @@ demo: .venv/.run
 	fi; \
 	AFTERCARE_LOCAL_SLACK=$$slack exec $(BIN)/aftercare demo $(ARGS)
 
-test: .venv/.dev $(SLACK_DIR)/node_modules/.installed
+# A proxy that makes Slack fail, for the tests, in an environment of its own; without it its tests are skipped, and say so.
+FAULTS := .bench/slack_faults/made-of
+$(FAULTS): tests/peers/slack_faults/requirements.txt | .venv/.dev
+	@$(BIN)/python -m tests.peers.slack_proxy || true
+
+test: .venv/.dev $(SLACK_DIR)/node_modules/.installed $(FAULTS)
 	$(BIN)/coverage erase
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 

@@ -48,7 +48,8 @@ def start_peer(folder: Path, request_url: str | None = None) -> LocalSlack:
     return start_local_slack(folder, EVERYBODY, request_url=request_url)
 
 
-def slack_settings(slack: LocalSlack, **changed: Any) -> Settings:
+def slack_settings(slack: LocalSlack, *, api_url: str | None = None, **changed: Any) -> Settings:
+    """Return settings for a running local-slack; `api_url` where something stands before it."""
     values: dict[str, Any] = {
         "mode": "socket",
         "review_channel": REVIEW_CHANNEL,
@@ -63,7 +64,7 @@ def slack_settings(slack: LocalSlack, **changed: Any) -> Settings:
                 slack_bot_token=SecretStr(BOT_TOKEN),
                 slack_app_token=SecretStr(APP_TOKEN),
                 slack_signing_secret=SecretStr(SIGNING_SECRET),
-                slack_api_base_url=slack.api_url,
+                slack_api_base_url=api_url or slack.api_url,
             )
         }
     )

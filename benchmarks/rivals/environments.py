@@ -1,4 +1,4 @@
-"""The rivals' own virtual environments: each made of its pinned requirements, in a folder that git ignores.
+"""Virtual environments of their own, for rivals and peers: each made of pinned requirements, in a folder that git ignores.
 
 An environment is made again when its requirements change. Which packages a rival needs stands in its own folder.
 """
@@ -30,7 +30,24 @@ def ensure(rival: str, *, project_behind: bool = False, cache: Path = CACHE) -> 
     subprocess.CalledProcessError
         The packages cannot be installed.
     """
-    folder, requirements = cache / rival, HERE / rival / "requirements.txt"
+    return made_of(HERE / rival / "requirements.txt", cache / rival, project_behind=project_behind)
+
+
+def made_of(requirements: Path, folder: Path, *, project_behind: bool = False) -> Path:
+    """Return the Python of the environment that pinned requirements make in a folder.
+
+    Parameters
+    ----------
+    requirements : Path
+        Pins with hashes.
+    folder : Path
+        Where the environment is; made where it is missing or out of date.
+
+    Raises
+    ------
+    subprocess.CalledProcessError
+        The packages cannot be installed.
+    """
     python = folder / "bin" / "python"
     wanted = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()
     stamp = folder / "made-of"

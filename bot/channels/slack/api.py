@@ -23,6 +23,7 @@ from slack_sdk.web import SlackResponse
 
 from bot.channels.base import DeadAddressError
 from bot.channels.slack.checks import Blocks, check_message, check_view
+from bot.channels.slack.resting import Rests
 from bot.config import Settings
 from bot.errors import (
     ChannelError,
@@ -106,6 +107,7 @@ class SlackApi:
         client.retry_handlers = []
         self.client = client
         self.pace = pace
+        self._rests = Rests()
 
     @classmethod
     def from_settings(cls, settings: Settings) -> SlackApi:
@@ -203,12 +205,15 @@ class SlackApi:
 
     def _call(self, method: str, body: dict[str, Any], *, writes: bool = False, form: bool = False) -> SlackResponse:
         """Call a method; reading methods of Slack take forms, not JSON."""
+        self._rests.respect(method)
         try:
             if form:
                 return self.client.api_call(method, params=body)
             return self.client.api_call(method, json=body)
         except SlackApiError as error:
-            raise _meaning(method, error.response, writes) from error
+            meaning = _meaning(method, error.response, writes)
+            self._rests.note(method, meaning)
+            raise meaning from error
         except (OSError, http.client.HTTPException, SlackClientError) as error:
             if not writes or _never_arrived(error):
                 raise TransientChannelError(f"Slack was not reached ({method}: {type(error).__name__})") from error
