@@ -45,7 +45,7 @@ def world(
 ) -> Iterator[SlackWorld]:
     monkeypatch.setattr(api, "TIMEOUT_SECONDS", 1)
     peer._control("reset", {})
-    proxy.rules()
+    proxy.reset()
     with slack_world(peer, sqlite_database, clock, api_url=proxy.api_url) as running:
         yield running
         proxy.rules()

@@ -41,10 +41,11 @@ class FaultProxy:
 
     def rules(self, *rules: dict[str, Any]) -> None:
         """Put rules in force instead of those before; `addon.py` says what a rule may say."""
-        body = json.dumps([{"seconds": LEAST, **rule} for rule in rules]).encode()
-        request = urllib.request.Request(f"{self.base_url}/_faults/rules", body)
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            assert json.load(answer)["ok"]
+        self._tell("rules", [{"seconds": LEAST, **rule} for rule in rules])
+
+    def reset(self) -> None:
+        """Forget every rule and everything seen."""
+        self._tell("reset", [])
 
     def seen(self, method: str | None = None) -> list[dict[str, Any]]:
         """Return every call of the Web API so far: `method`, `body`, `problems`, and what the proxy `did` to it."""
@@ -61,6 +62,11 @@ class FaultProxy:
     def problems(self) -> list[str]:
         """Return what the real Slack would have refused."""
         return [f"{call['method']}: {problem}" for call in self.seen() for problem in call["problems"]]
+
+    def _tell(self, what: str, body: list[dict[str, Any]]) -> None:
+        request = urllib.request.Request(f"{self.base_url}/_faults/{what}", json.dumps(body).encode())
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            assert json.load(answer)["ok"]
 
     def _ask(self) -> dict[str, Any]:
         with urllib.request.urlopen(f"{self.base_url}/_faults/seen", timeout=30) as answer:

@@ -2,7 +2,7 @@
 
 It stands before local-slack, which refuses nothing. Rules are set over HTTP on the proxy's own port:
 
-- `POST /_faults/rules` with a list of rules replaces those in force; `GET /_faults/seen` tells what was called, and how many
+- `POST /_faults/rules` with a list of rules replaces those in force; `POST /_faults/reset` forgets all; `GET /_faults/seen` tells what was called, and how many
   envelopes the app acknowledged and how many were delivered again.
 - A rule is `{"method": "chat.postMessage", "do": …, "times": 1, "after": 0, "seconds": 1}`; `method` may be `*`.
   `limit`: 429 with Retry-After, Slack hears nothing. `fail`: 500, Slack hears nothing. `fail_after`: Slack does the work,
@@ -113,6 +113,9 @@ class Faults:
     def _control(self, request: http.Request) -> http.Response:
         if request.path == "/_faults/rules" and request.method == "POST":
             self.rules = json.loads(request.get_text() or "[]")
+            return answer({"ok": True})
+        if request.path == "/_faults/reset" and request.method == "POST":
+            self.rules, self.seen, self.acknowledged, self.repeated = [], [], 0, 0
             return answer({"ok": True})
         if request.path == "/_faults/seen":
             return answer({"seen": self.seen, "acknowledged": self.acknowledged, "repeated": self.repeated})
