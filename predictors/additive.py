@@ -17,14 +17,12 @@ import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
-from predictors.frames import Array
+from predictors.frames import FEW_ROWS, Array
 
 __all__ = ["Linear", "Part", "Trees"]
 
 # A tree with more splits would need a table of more than 256 ways through it.
 MAX_SPLITS = 8
-# Up to so many rows are seen by all trees at once.
-FEW_ROWS = 32
 # New values of columns of the matrix: one for all rows, or one for each.
 Changes = Mapping[int, float | Array]
 Bits = npt.NDArray[np.uint8]
@@ -65,6 +63,9 @@ class Linear:
 
     def scores(self, matrix: Array) -> Array:
         """Return (classes, n)."""
+        if len(matrix) <= FEW_ROWS:
+            first = np.repeat(self.intercept[:, None, None], len(matrix), axis=1)
+            return _added_up(np.concatenate([first, self._all_terms(matrix)], axis=2))
         total = np.repeat(self.intercept[:, None], len(matrix), axis=1)
         for column in range(matrix.shape[1]):
             total += self._terms(column, matrix[:, column])
@@ -73,9 +74,22 @@ class Linear:
     def change(self, matrix: Array, changes: Changes) -> Array:
         """Return by how much the scores change, (n,) of one class or (classes, n)."""
         total = np.zeros((len(self.intercept), len(matrix)))
-        for column, value in changes.items():
+        for column, value in sorted(changes.items()):
             total += self._terms(column, np.asarray(value)) - self._terms(column, matrix[:, column])
         return total
+
+    def changes(self, matrix: Array, cases: Sequence[Changes]) -> Array:
+        """Return by how much the score of one class changes, for several cases at once, (cases, n)."""
+        if len(matrix) > FEW_ROWS:
+            return np.stack([self.change(matrix, case)[0] for case in cases])
+        changed, before = self._all_terms(_stacked(matrix, cases))[0], self._all_terms(matrix)[0]
+        return _added_up(changed.reshape(len(cases), *before.shape) - before)
+
+    def _all_terms(self, matrix: Array) -> Array:
+        """Return what each column of each row adds, (classes, n, k)."""
+        slope, offset, missing = (of[:, None, :] for of in (self.slope, self.offset, self.missing))
+        terms: Array = np.where(np.isnan(matrix), missing, slope * matrix + offset)
+        return terms
 
     def _terms(self, column: int, x: Array) -> Array:
         slope, offset, missing = (of[:, column, None] for of in (self.slope, self.offset, self.missing))
@@ -99,15 +113,21 @@ class _Tree:
         ways = np.zeros(len(matrix), dtype=np.uint8)
         for bit, column in enumerate(self.columns):
             x = matrix[:, column] if changes is None or column not in changes else changes[column]
-            ways |= self._left(bit, x).astype(np.uint8) << np.uint8(bit)
+            ways |= self._left(bit, np.asarray(x)).astype(np.uint8) << np.uint8(bit)
         return ways
 
-    def values_at(self, constants: Mapping[int, float]) -> Array:
-        """Return the table as it is where some columns have constant values."""
+    def values_after(self, matrix: Array, changes: Changes, before: Bits) -> Array:
+        """Return what each row is given after a change, (n,); `before` are the ways without it."""
+        if any(isinstance(changes.get(column), np.ndarray) for column in self.columns):
+            return self.values[self.ways(matrix, changes)]
+        # The same for all rows: the table itself is changed.
+        return self._values_at(changes)[before]
+
+    def _values_at(self, constants: Changes) -> Array:
         ways = np.arange(len(self.values))
         for bit, column in enumerate(self.columns):
             if column in constants:
-                went = int(self._left(bit, np.float64(constants[column])))
+                went = int(self._left(bit, np.asarray(constants[column])))
                 ways = (ways & ~(1 << bit)) | (went << bit)
         return self.values[ways]
 
@@ -119,7 +139,7 @@ class _Tree:
 class Trees:
     """Boosted trees of few splits each.
 
-    Of many rows tree after tree is visited, of a few rows all trees at once; either way a row's values are added up in the
+    Of many rows tree after tree is visited, of up to `FEW_ROWS` all trees at once; either way a row's values are added up in the
     order of the trees.
 
     Parameters
@@ -155,37 +175,25 @@ class Trees:
         """Return (1, n)."""
         if len(matrix) <= FEW_ROWS:
             first = np.full((len(matrix), 1), self._baseline)
-            return np.cumsum(np.hstack([first, self._all_values(matrix)]), axis=1)[None, :, -1]
+            return _added_up(np.hstack([first, self._all_values(matrix)]))[None, :]
         total = np.full(len(matrix), self._baseline)
         for tree in self._trees:
             total += tree.values[tree.ways(matrix)]
         return total[None, :]
 
-    def changes(self, matrix: Array, cases: Sequence[Mapping[int, float]]) -> Array:
-        """Return by how much the scores change where columns are constant, for several cases at once, (cases, n)."""
+    def changes(self, matrix: Array, cases: Sequence[Changes]) -> Array:
+        """Return by how much the scores change, for several cases at once, (cases, n)."""
         if len(matrix) <= FEW_ROWS:
-            return np.stack([self.change(matrix, case)[0] for case in cases])
+            changed, before = self._all_values(_stacked(matrix, cases)), self._all_values(matrix)
+            return _added_up(changed.reshape(len(cases), *before.shape) - before)
         total = np.zeros((len(cases), len(matrix)))
         for tree in self._trees:
             touched = [number for number, case in enumerate(cases) if not case.keys().isdisjoint(tree.columns)]
             if touched:
                 ways = tree.ways(matrix)
                 for number in touched:
-                    total[number] += (tree.values_at(cases[number]) - tree.values)[ways]
+                    total[number] += tree.values_after(matrix, cases[number], ways) - tree.values[ways]
         return total
-
-    def change(self, matrix: Array, changes: Changes) -> Array:
-        """Return by how much the scores change, (1, n)."""
-        if len(matrix) <= FEW_ROWS:
-            changed = matrix.copy()
-            for column, value in changes.items():
-                changed[:, column] = value
-            return np.cumsum(self._all_values(changed) - self._all_values(matrix), axis=1)[None, :, -1]
-        total = np.zeros(len(matrix))
-        for tree in self._trees:
-            if not changes.keys().isdisjoint(tree.columns):
-                total += tree.values[tree.ways(matrix, changes)] - tree.values[tree.ways(matrix)]
-        return total[None, :]
 
     def _all_values(self, matrix: Array) -> Array:
         """Return what each tree says, (n, trees)."""
@@ -194,6 +202,22 @@ class Trees:
         ways = left @ (1 << np.arange(left.shape[-1]))
         values: Array = self._values[np.arange(len(self._trees)), ways]
         return values
+
+
+def _stacked(matrix: Array, cases: Sequence[Changes]) -> Array:
+    """Return the rows as they are in one case after the other, (cases * n, k)."""
+    rows = len(matrix)
+    stacked = np.tile(matrix, (len(cases), 1))
+    for number, case in enumerate(cases):
+        for column, value in case.items():
+            stacked[number * rows : (number + 1) * rows, column] = value
+    return stacked
+
+
+def _added_up(parts: Array) -> Array:
+    """Add up the last axis one after the other: NumPy's sum adds in pairs, which gives other last bits."""
+    total: Array = np.cumsum(parts, axis=-1)[..., -1]
+    return total
 
 
 def _padded(values: Sequence[Any], length: int, filler: Any) -> list[Any]:

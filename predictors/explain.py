@@ -187,7 +187,8 @@ def explain(
         The rows ready to be predicted again, where somebody has them already.
     """
     p = np.asarray(probabilities, dtype=np.float64)
-    told = [fact for fact in facts if any(name in model.features for name in fact.features)]
+    features = set(model.features)
+    told = [fact for fact in facts if not features.isdisjoint(fact.features)]
     places = min(MAX_REASONS, len(told)) if frame.height else 0
     chosen = np.full((places, frame.height), -1, dtype=np.int8)
     strongest, left = np.zeros(chosen.shape), np.zeros(chosen.shape)

@@ -7,11 +7,15 @@ an order, which changes later, is not even in the snapshot.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
 
 import polars as pl
 
-from predictors.histories import Summing, history_events, join_histories
+from predictors.formulas import EXPRESSIONS, Formulas, Numbers
+from predictors.histories import Summing, histories_of_one, history_events, join_histories
 from predictors.moments import Moment, end_of_day
 from predictors.running import join_sums
 from predictors.snapshot import Snapshot
@@ -77,8 +81,31 @@ def finished(rows: pl.DataFrame, described: Sequence[str], moment: Moment) -> pl
     # The mean square is there for the spread only.
     histories = [c for c in rows.columns if c not in described and not c.endswith("_squared")]
     columns = [*IDENTITY, *_order_columns(moment), *histories]
-    rows = rows.with_columns(_order_features()).with_columns(_against_history())
+    against = [value.alias(name) for name, value in _against_history(EXPRESSIONS).items()]
+    rows = with_order_features(rows).with_columns(against)
     return rows.select(columns + _AGAINST[moment]).sort("moment", "order_id")
+
+
+def finished_few(rows: pl.DataFrame, sums: Sequence[Mapping[str, float]], moment: Moment) -> pl.DataFrame:
+    """Do what `with_histories` does for few subjects, row by row.
+
+    Parameters
+    ----------
+    rows : polars.DataFrame
+        Of `with_order_features`.
+    sums : sequence of mappings
+        The sums of the histories of each row, under the names of `predictors.histories.wanted_sums`.
+    """
+    found = []
+    for row, of_row in zip(rows[_DAYS_AGAINST].rows(), sums, strict=True):
+        days = {name: math.nan if value is None else value for name, value in zip(_DAYS_AGAINST, row, strict=True)}
+        features = histories_of_one(of_row)
+        against = _against_history(Numbers({**days, **features}))
+        features |= {name: against[name] for name in _AGAINST[moment]}
+        found.append({name: None if math.isnan(value) else value for name, value in features.items()})
+    names = [name for name in (found[0] if found else ()) if not name.endswith("_squared")]
+    histories = pl.from_dicts(found, schema=dict.fromkeys(names, pl.Float64)) if found else pl.DataFrame()
+    return rows[[*IDENTITY, *_order_columns(moment)]].hstack(histories).sort("moment", "order_id")
 
 
 def describe(snapshot: Snapshot, subjects: pl.DataFrame) -> pl.DataFrame:
@@ -173,6 +200,12 @@ def _handling(snapshot: Snapshot, rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def with_order_features(rows: pl.DataFrame) -> pl.DataFrame:
+    """Add to described subjects the features of the order itself."""
+    return rows.with_columns(_order_features())
+
+
+@cache
 def _order_features() -> list[pl.Expr]:
     moment, late = pl.col("moment"), pl.col("delivered_at").is_null() & (pl.col("promised_end") <= pl.col("moment"))
     return [
@@ -205,22 +238,26 @@ def _order_features() -> list[pl.Expr]:
     ]
 
 
-def _against_history() -> list[pl.Expr]:
+def _against_history(columns: Formulas) -> dict[str, Any]:
     # Days that the promise leaves beyond the seller's usual hand-over and the route's usual transit, also in units of
     # the transit's own spread (at least half a day, so that a route seen once does not divide by nothing).
-    transit = pl.col("route_fading_transit_days")
-    slack = pl.col("promise_days") - transit - pl.col("seller_fading_handover_days")
-    spread = (pl.col("route_fading_transit_days_squared") - transit**2).clip(0.25).sqrt()
-    return [
-        slack.alias("promise_slack_days"),
-        spread.alias("route_transit_spread_days"),
-        (slack / spread).alias("promise_slack_spreads"),
-        (pl.col("promise_days") - pl.col("route_delivery_days")).alias("promise_margin_days"),
-        (pl.col("elapsed_days") - pl.col("route_delivery_days")).alias("elapsed_against_usual_days"),
-        (pl.col("handover_days") - pl.col("seller_handover_days")).alias("handover_against_usual_days"),
-    ]
+    transit, promise = columns.of("route_fading_transit_days"), columns.of("promise_days")
+    usual = columns.of("route_delivery_days")
+    slack = promise - transit - columns.of("seller_fading_handover_days")
+    variance = columns.of("route_fading_transit_days_squared") - transit**2
+    spread = columns.root(columns.at_least(variance, 0.25))
+    return {
+        "promise_slack_days": slack,
+        "route_transit_spread_days": spread,
+        "promise_slack_spreads": slack / spread,
+        "promise_margin_days": promise - usual,
+        "elapsed_against_usual_days": columns.of("elapsed_days") - usual,
+        "handover_against_usual_days": columns.of("handover_days") - columns.of("seller_handover_days"),
+    }
 
 
+# What of an order itself is held against its histories.
+_DAYS_AGAINST = ["promise_days", "elapsed_days", "handover_days"]
 _BASKET = (
     "lines", "items", "sellers", "value_log", "shipping_log", "shipping_share", "weight_log", "volume_log", "photos",
     "description_length", "promise_days", "ship_by_days", "weekday", "hour",

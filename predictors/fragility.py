@@ -197,16 +197,17 @@ def fragilities(
         The rows ready to be predicted again, where somebody has them already.
     """
     table = SHOCKS.get(Moment(model.moment), ()) if shocks is None else shocks
-    told = [
-        shock
-        for shock in table
-        if set(shock.changes) & set(model.features) and set(shock.changes) <= set(frame.columns)
-    ]
+    known, features = set(frame.columns), set(model.features)
+    told = [shock for shock in table if shock.changes.keys() & features and shock.changes.keys() <= known]
     if not told or not frame.height:
         return Fragilities((), probabilities, np.empty((0, frame.height)))
     again = again or predicted(model, frame, probabilities)
-    shocked = [again.with_columns(frame.select(_changed(shock))) for shock in told]
-    return Fragilities(tuple(shock.name for shock in told), probabilities, np.stack(shocked))
+    # All shocks in one step.
+    moved = frame.select(
+        value.alias(f"{number} {name}") for number, shock in enumerate(told) for name, value in shock.changes.items()
+    )
+    cases = [{name: moved[f"{number} {name}"] for name in shock.changes} for number, shock in enumerate(told)]
+    return Fragilities(tuple(shock.name for shock in told), probabilities, again.with_columns(cases))
 
 
 def shaken(frame: pl.DataFrame, shock: Shock) -> pl.DataFrame:

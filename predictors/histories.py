@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache
+from typing import Any
 
 import polars as pl
 
+from predictors.formulas import EXPRESSIONS, Formulas, Numbers
 from predictors.labels import outcome_events
 from predictors.running import Sums
 from predictors.snapshot import INSTANT, Snapshot
@@ -174,7 +176,7 @@ def join_histories(subjects: pl.DataFrame, summing: Summing) -> pl.DataFrame:
         result = summing(result, wanted_sums(column, name))
         if name != "shop":
             # Each history's sums go as soon as they are used: of a million orders all of them would be a gigabyte.
-            result = result.with_columns(history_features(name)).select(
+            result = result.with_columns(_history_expressions(name)).select(
                 pl.exclude(rf"^_{name}_.*$", rf"^_recent_{name}_.*$", rf"^_fading_{name}_.*$")
             )
     return result.sort("_row").select(pl.exclude("^_.*$"))
@@ -206,65 +208,62 @@ def _counts(rates: tuple[str, ...]) -> set[str]:
     return {count for rate in rates for count in _RATES[rate]}
 
 
-def _shop(rate: str, window: str = "") -> pl.Expr:
-    """The shop's own rate: what a history is shrunk to; with neither there is nothing to say, hence null."""
-    top, bottom = _RATES[rate]
-    return _ratio(pl.col(f"{window}_shop_{top}"), pl.col(f"{window}_shop_{bottom}"))
-
-
-def _ratio(top: pl.Expr, bottom: pl.Expr) -> pl.Expr:
-    return pl.when(bottom > 0).then(top / bottom)
-
-
-def _shrunk(name: str, rate: str, window: str, prior: pl.Expr, strength: float) -> pl.Expr:
-    top, bottom = (pl.col(f"{window}_{name}_{count}") for count in _RATES[rate])
-    return (top + strength * prior) / (bottom + strength)
-
-
-def all_histories_at_once(subjects: pl.DataFrame, summing: Summing) -> pl.DataFrame:
-    """Do what `join_histories` does for few subjects: all sums first, which take room, then all features, in one step."""
-    result = subjects
-    for column, name in KEYS.items():
-        result = summing(result, wanted_sums(column, name))
-    features = [one for name in KEYS.values() if name != "shop" for one in history_features(name)]
-    return result.lazy().with_columns(features).select(pl.exclude("^_.*$")).collect()
-
-
-@cache
-def history_features(name: str) -> list[pl.Expr]:
-    """Shrink the counts of one history to rates, and keep how much stands behind them."""
-    features: list[pl.Expr] = []
-    for rate in _RATES_OF[name]:
-        features.append(_shrunk(name, rate, "", _shop(rate), PRIOR_STRENGTH).alias(f"{name}_{rate}"))
-        if name in _WINDOWED and rate in ("late_rate", "bad_rate"):
-            recent = _shrunk(name, rate, "_recent", _shop(rate), PRIOR_STRENGTH)
-            features.append(recent.alias(f"{name}_recent_{rate}"))
-    for rate in _FADING_OF.get(name, ()):
-        fading = _shrunk(name, rate, "_fading", _shop(rate, "_fading"), FADING_PRIOR_STRENGTH)
-        features.append(fading.alias(f"{name}_fading_{rate}"))
-    if name != "buyer":
-        features.append(_beyond_lateness(name).alias(f"{name}_bad_beyond_late"))
-    features.append(pl.col(f"_{name}_rated").log1p().alias(f"{name}_ratings_log"))
-    features.append(pl.col(f"_{name}_placed").log1p().alias(f"{name}_orders_log"))
-    if name in _BUSY:
-        busy = pl.col(f"_recent_{name}_placed")
-        waiting = pl.col(f"_{name}_placed") - pl.col(f"_{name}_shipped")
-        features.append(pl.min_horizontal(waiting.clip(0), busy).log1p().alias(f"{name}_backlog_log"))
-        features.append(busy.log1p().alias(f"{name}_recent_orders_log"))
+def histories_of_one(sums: Mapping[str, float]) -> dict[str, float]:
+    """Return the features of every history of one subject from its sums, as `join_histories` does of many."""
+    columns = Numbers(sums)
+    features: dict[str, float] = {}
+    for name in KEYS.values():
+        if name != "shop":
+            features |= history_features(name, columns)
     return features
 
 
-def _beyond_lateness(name: str) -> pl.Expr:
+def history_features(name: str, columns: Formulas) -> dict[str, Any]:
+    """Shrink the counts of one history to rates, and keep how much stands behind them: feature and value."""
+    features: dict[str, Any] = {}
+
+    def shrunk(rate: str, window: str = "", *, shop: str = "", strength: float = PRIOR_STRENGTH) -> Any:
+        # The shop's own rate is what a history is shrunk to; with neither there is nothing to say.
+        top, bottom = _RATES[rate]
+        prior = columns.ratio(columns.of(f"{shop}_shop_{top}"), columns.of(f"{shop}_shop_{bottom}"))
+        return (columns.of(f"{window}_{name}_{top}") + strength * prior) / (
+            columns.of(f"{window}_{name}_{bottom}") + strength
+        )
+
+    for rate in _RATES_OF[name]:
+        features[f"{name}_{rate}"] = shrunk(rate)
+        if name in _WINDOWED and rate in ("late_rate", "bad_rate"):
+            features[f"{name}_recent_{rate}"] = shrunk(rate, "_recent")
+    for rate in _FADING_OF.get(name, ()):
+        features[f"{name}_fading_{rate}"] = shrunk(rate, "_fading", shop="_fading", strength=FADING_PRIOR_STRENGTH)
+    if name != "buyer":
+        features[f"{name}_bad_beyond_late"] = _beyond_lateness(name, columns)
+    features[f"{name}_ratings_log"] = columns.log1p(columns.of(f"_{name}_rated"))
+    features[f"{name}_orders_log"] = columns.log1p(columns.of(f"_{name}_placed"))
+    if name in _BUSY:
+        busy = columns.of(f"_recent_{name}_placed")
+        waiting = columns.of(f"_{name}_placed") - columns.of(f"_{name}_shipped")
+        features[f"{name}_backlog_log"] = columns.log1p(columns.least(columns.at_least(waiting, 0.0), busy))
+        features[f"{name}_recent_orders_log"] = columns.log1p(busy)
+    return features
+
+
+@cache
+def _history_expressions(name: str) -> list[pl.Expr]:
+    return [value.alias(feature) for feature, value in history_features(name, EXPRESSIONS).items()]
+
+
+def _beyond_lateness(name: str, columns: Formulas) -> Any:
     """Bad ratings beyond what the shop's own late and punctual orders would have got, for each rating.
 
     Late parcels are rated badly whoever sold the goods; what is left speaks of the goods.
     """
-    rated, late = (pl.col(f"_{name}_{count}") for count in ("rated", "rated_late"))
-    shop_rated, shop_late = pl.col("_shop_rated"), pl.col("_shop_rated_late")
-    of_late = (pl.col("_shop_bad_late") + 1.0) / (shop_late + 2.0)
-    of_punctual = (pl.col("_shop_bad") - pl.col("_shop_bad_late") + 1.0) / (shop_rated - shop_late + 2.0)
+    rated, late = (columns.of(f"_{name}_{count}") for count in ("rated", "rated_late"))
+    shop_rated, shop_late = columns.of("_shop_rated"), columns.of("_shop_rated_late")
+    of_late = (columns.of("_shop_bad_late") + 1.0) / (shop_late + 2.0)
+    of_punctual = (columns.of("_shop_bad") - columns.of("_shop_bad_late") + 1.0) / (shop_rated - shop_late + 2.0)
     expected = late * of_late + (rated - late) * of_punctual
-    return (pl.col(f"_{name}_bad") - expected) / (rated + PRIOR_STRENGTH)
+    return (columns.of(f"_{name}_bad") - expected) / (rated + PRIOR_STRENGTH)
 
 
 def _facts(frame: pl.DataFrame, at: str, **adds: pl.Expr) -> pl.DataFrame:

@@ -2,8 +2,8 @@
 
 For one order the running sums of all others need not be added up: its seller's facts are, its route's, and so on. What is
 kept is each fact once, and for each key where its facts are. The sums are added up in the same order as
-`predictors.running` adds them. (Polars divides a single row by a number and many by its inverse: a feature may differ in
-its last bit or two from that of the whole shop.)
+`predictors.running` adds them, and the formulas of the features are the same (`predictors.formulas`). A feature may differ in
+its last bits from that of the whole shop: Polars multiplies by the inverse of what it divides many rows by.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from predictors.features import describe, finished
+from predictors.features import describe, finished_few, with_order_features
 from predictors.frames import Array
-from predictors.histories import HALF_LIFE_DAYS, KEYS, all_histories_at_once
+from predictors.histories import HALF_LIFE_DAYS, KEYS, wanted_sums
 from predictors.moments import Moment
 from predictors.running import Sums, power
 from predictors.snapshot import INSTANT, Snapshot
@@ -97,7 +97,7 @@ _Step = tuple[tuple[str, ...], _Facet, list[tuple[str, str]], list[tuple[str, st
 
 
 class KeptHistories:
-    """Adds the sums of histories to a few subjects, as `predictors.running.join_sums` does to many.
+    """Finds the sums of histories of a few subjects, as `predictors.running.join_sums` does of many.
 
     Parameters
     ----------
@@ -110,41 +110,38 @@ class KeptHistories:
         self._plans: dict[str, list[_Step]] = {}
         self._shop = {counts: _running(facet) for counts, facet in self._facets.items()}
 
-    def __call__(self, rows: pl.DataFrame, wanted: Sums) -> pl.DataFrame:
-        """Add the sums of one history."""
-        if wanted.half_life_days != HALF_LIFE_DAYS:
-            raise ValueError(f"what is kept fades by half in {HALF_LIFE_DAYS} days, not in {wanted.half_life_days}")
-        values, moments = rows[wanted.column].to_list(), rows["moment"].to_physical().to_list()
-        now = [self._sums(wanted, value, moment) for value, moment in zip(values, moments, strict=True)]
-        for sums, moment in zip(now, moments, strict=True):
-            faded = 2.0 ** (moment // 1_000_000 / (86400.0 * HALF_LIFE_DAYS))
-            sums.update({name: sums[name] / faded for name in wanted.fading_columns})
-        columns = wanted.columns
-        if wanted.recent_days is not None:
-            lag = wanted.recent_days * 86_400_000_000
-            for sums, value, moment in zip(now, values, moments, strict=True):
-                earlier = self._sums(wanted, value, moment - lag)
-                sums.update({f"_recent{name}": sums[name] - earlier[name] for name in wanted.whole_columns})
-            columns = [*columns, *(f"_recent{name}" for name in wanted.whole_columns)]
-        return rows.hstack([pl.Series(name, [sums[name] for sums in now], dtype=pl.Float64) for name in columns])
+    def sums(self, keys: Mapping[str, Any], moment: int) -> dict[str, float]:
+        """Return the sums of all histories of one subject, strictly before its moment.
 
-    def _sums(self, wanted: Sums, value: Any, moment: int) -> dict[str, float]:
-        """Return each wanted column's sum over the facts of a key's value strictly before a moment."""
+        Parameters
+        ----------
+        keys : mapping
+            The subject's value of each of `predictors.histories.KEYS`.
+        moment : int
+            Microseconds since 1970.
+
+        Returns
+        -------
+        dict
+            As `predictors.running.join_sums` names them.
+        """
         found: dict[str, float] = {}
-        for counts, facet, whole, fading in self._plan(wanted):
-            if wanted.column == WHOLE_SHOP:
-                place = int(np.searchsorted(facet.at, moment, side="left")) - 1
-                running, faded = self._shop[counts]
-                found |= {name: float(running[count][place]) if place >= 0 else 0.0 for count, name in whole}
-                found |= {name: float(faded[count][place]) if place >= 0 else 0.0 for count, name in fading}
-                continue
-            places = facet.before(wanted.column, value, moment)
-            if not len(places):
-                found |= {name: 0.0 for _, name in (*whole, *fading)}
-                continue
-            found |= {name: _last(facet.counts[count][places]) for count, name in whole}
-            found |= {name: _last(facet.counts[count][places] * facet.growth[places]) for count, name in fading}
+        for column, name in KEYS.items():
+            wanted = wanted_sums(column, name)
+            since = None if wanted.recent_days is None else moment - wanted.recent_days * 86_400_000_000
+            for step in self._plan(wanted):
+                if column == WHOLE_SHOP:
+                    self._of_shop(found, step, moment)
+                else:
+                    _of_key(found, step, column, keys[column], moment, since)
         return found
+
+    def _of_shop(self, found: dict[str, float], step: _Step, moment: int) -> None:
+        counts, facet, whole, fading = step
+        length = int(np.searchsorted(facet.at, moment, side="left"))
+        running, faded = self._shop[counts]
+        found.update((name, _at(running[count], length)) for count, name in whole)
+        found.update((name, _at(faded[count], length) / _growth(moment)) for count, name in fading)
 
     def _plan(self, wanted: Sums) -> list[_Step]:
         """Return what of each facet is wanted: its counts and what they are called; found once for each history."""
@@ -181,8 +178,27 @@ def features_from_kept(
     snapshot : Snapshot
         Of their orders; those of others may be missing.
     """
-    described = describe(snapshot, subjects.select("order_id", "moment"))
-    return finished(all_histories_at_once(described, histories), described.columns, moment)
+    rows = with_order_features(describe(snapshot, subjects.select("order_id", "moment")))
+    keys = rows[list(KEYS)].rows(named=True)
+    instants = rows["moment"].to_physical().to_list()
+    sums = [histories.sums(of_row, instant) for of_row, instant in zip(keys, instants, strict=True)]
+    return finished_few(rows, sums, moment)
+
+
+def _of_key(found: dict[str, float], step: _Step, column: str, value: Any, moment: int, since: int | None) -> None:
+    """Add up the facts of a key's value, in their order; with `since` also those from then on."""
+    _, facet, whole, fading = step
+    places = facet.before(column, value, moment)
+    earlier = 0 if since is None else int(np.searchsorted(facet.at[places], since, side="left"))
+    for count, name in whole:
+        running = np.cumsum(facet.counts[count][places])
+        found[name] = _at(running, len(places))
+        if since is not None:
+            found[f"_recent{name}"] = found[name] - _at(running, earlier)
+    if fading:
+        growth, now = facet.growth[places], _growth(moment)
+        for count, name in fading:
+            found[name] = _at(np.cumsum(facet.counts[count][places] * growth), len(places)) / now
 
 
 def _running(facet: _Facet) -> tuple[dict[str, Array], dict[str, Array]]:
@@ -190,6 +206,11 @@ def _running(facet: _Facet) -> tuple[dict[str, Array], dict[str, Array]]:
     return whole, {count: np.cumsum(numbers * facet.growth) for count, numbers in facet.counts.items()}
 
 
-def _last(numbers: Array) -> float:
-    # Added up one after the other, as running sums are: NumPy's sum adds in pairs.
-    return float(np.cumsum(numbers)[-1])
+def _at(running: Array, length: int) -> float:
+    """Return a running sum after so many facts."""
+    return float(running[length - 1]) if length else 0.0
+
+
+def _growth(moment: int) -> float:
+    # What one counts at an instant, as `predictors.running.power` says.
+    return float(2.0 ** (moment // 1_000_000 / (86400.0 * HALF_LIFE_DAYS)))

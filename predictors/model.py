@@ -65,7 +65,8 @@ class TrainedModel:
 
     def taken(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Return the columns that the model takes."""
-        if missing := [name for name in self.features if name not in frame.columns]:
+        known = set(frame.columns)
+        if missing := [name for name in self.features if name not in known]:
             raise FeatureMismatchError(f"the model needs the feature {missing[0]}; train it again with this version")
         return frame[list(self.features)]
 

@@ -13,8 +13,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import polars as pl
 
-from predictors.additive import Linear, Part, Trees
-from predictors.frames import Array, FrameEncoder, expit, logit
+from predictors.additive import Changes, Linear, Part, Trees
+from predictors.frames import FEW_ROWS, Array, FrameEncoder, expit, logit
 from predictors.issue import BlendModel, BoostingModel, LogisticModel
 from predictors.kinds import KINDS, PRIOR_EACH, KindModel
 from predictors.model import TrainedModel
@@ -33,8 +33,8 @@ class Predicted(Protocol):
     def with_values(self, cases: Sequence[Values]) -> Array:
         """Predict with some features at the same value in all rows, (cases, n)."""
 
-    def with_columns(self, changed: pl.DataFrame) -> Array:
-        """Predict with some features replaced row by row, (n,)."""
+    def with_columns(self, cases: Sequence[Mapping[str, pl.Series]]) -> Array:
+        """Predict with some features replaced row by row, (cases, n)."""
 
 
 def predicted(model: TrainedModel, frame: pl.DataFrame, probabilities: Array | None = None) -> Predicted:
@@ -66,8 +66,9 @@ class _Whole:
     def with_values(self, cases: Sequence[Values]) -> Array:
         return np.stack([self._with(case) for case in cases]) if cases else np.empty((0, self.frame.height))
 
-    def with_columns(self, changed: pl.DataFrame) -> Array:
-        return self.model.probabilities(self.frame.with_columns(changed))
+    def with_columns(self, cases: Sequence[Mapping[str, pl.Series]]) -> Array:
+        shaken = [self.model.probabilities(self.frame.with_columns(_named(case))) for case in cases]
+        return np.stack(shaken) if shaken else np.empty((0, self.frame.height))
 
     def _with(self, values: Values) -> Array:
         typical = [pl.lit(value).cast(self.frame.schema[name]).alias(name) for name, value in values.items()]
@@ -104,28 +105,23 @@ class _InParts:
         self.probabilities = self._linked(self._scores) if probabilities is None else probabilities
 
     def with_values(self, cases: Sequence[Values]) -> Array:
-        placed = [self._constants(case) for case in cases]
-        changes = [
-            part.changes(self.matrix, placed)
-            if isinstance(part, Trees)
-            else np.stack([part.change(self.matrix, case)[0] for case in placed])
-            for part in self._parts
-        ]
-        return np.stack(
+        return self._changed([self._constants(case) for case in cases])
+
+    def with_columns(self, cases: Sequence[Mapping[str, pl.Series]]) -> Array:
+        if any(not self.encoder.categories_.keys().isdisjoint(case) for case in cases):
+            return _Whole(self._model, self._frame, self.probabilities).with_columns(cases)
+        return self._changed(
             [
-                self._linked([score + change[number] for score, change in zip(self._scores, changes, strict=True)])
-                for number in range(len(cases))
+                {self._places[name][0]: _numbers(one) for name, one in case.items() if name in self._places}
+                for case in cases
             ]
         )
 
-    def with_columns(self, changed: pl.DataFrame) -> Array:
-        names = [name for name in changed.columns if name in self.encoder.columns_]
-        if any(name in self.encoder.categories_ for name in names):
-            return self._model.probabilities(self._frame.with_columns(changed))
-        values = changed.select(pl.col(names).cast(pl.Float64).fill_null(float("nan"))).to_numpy()
-        new: dict[int, float | Array] = {self._places[name][0]: values[:, place] for place, name in enumerate(names)}
+    def _changed(self, cases: Sequence[Changes]) -> Array:
+        if not cases:
+            return np.empty((0, len(self.matrix)))
         return self._linked(
-            [score + part.change(self.matrix, new)[0] for score, part in zip(self._scores, self._parts, strict=True)]
+            [score + part.changes(self.matrix, cases) for score, part in zip(self._scores, self._parts, strict=True)]
         )
 
     def _linked(self, scores: Sequence[Array]) -> Array:
@@ -144,6 +140,17 @@ class _InParts:
             else:
                 found[self._places[name][0]] = float("nan") if value is None else float(value)
         return found
+
+
+def _numbers(column: pl.Series) -> Array:
+    # Of few values this is far quicker than two steps of Polars.
+    if len(column) <= FEW_ROWS:
+        return np.array([np.nan if value is None else value for value in column.to_list()], dtype=np.float64)
+    return column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
+
+
+def _named(case: Mapping[str, pl.Series]) -> list[pl.Series]:
+    return [column.alias(name) for name, column in case.items()]
 
 
 def _places(encoder: FrameEncoder) -> dict[str, list[int]]:
@@ -168,6 +175,9 @@ def _parts(estimator: Any) -> tuple[FrameEncoder, list[Part]] | None:
 
 # A model is opened once and asked many times.
 _READ: WeakKeyDictionary[Any, tuple[FrameEncoder, list[Part]] | None] = WeakKeyDictionary()
+
+
+_KIND_TERMS: WeakKeyDictionary[KindModel, Linear] = WeakKeyDictionary()
 
 
 def _read_parts(estimator: Any) -> tuple[FrameEncoder, list[Part]] | None:
@@ -199,7 +209,9 @@ def kind_shares(model: KindModel, frame: pl.DataFrame, again: Predicted | None =
         matrix = again.matrix
     else:
         matrix = np.asfortranarray(model.encoder_.transform(frame))
-    scores = Linear.of(model.pipeline_).scores(matrix)
+    if (terms := _KIND_TERMS.get(model)) is None:
+        terms = _KIND_TERMS[model] = Linear.of(model.pipeline_)
+    scores = terms.scores(matrix)
     if len(scores) == 1:  # two kinds
         scores = np.stack([np.zeros(frame.height), scores[0]])
     weights = np.exp(scores - scores.max(axis=0))

@@ -57,6 +57,10 @@ def _model(name: str) -> TrainedModel:
     )  # fmt: skip
 
 
+# Days longer, and a rate that is halved or, where it is low, no longer known.
+NUMBERS = FRAME.select(pl.col("days") + 2, rate=pl.when(pl.col("rate") > 0.2).then(pl.col("rate") / 2)).to_dict()
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_in_parts_is_what_whole_predictions_say(name: str) -> None:
     model = _model(name)
@@ -66,10 +70,8 @@ def test_in_parts_is_what_whole_predictions_say(name: str) -> None:
     assert parts.probabilities == pytest.approx(p, abs=CLOSE)
     assert parts.with_values(CASES) == pytest.approx(whole.with_values(CASES), abs=CLOSE)
     assert np.ptp(whole.with_values(CASES), axis=0).max() > 0.01
-    numbers = FRAME.select(pl.col("days") + 2, rate=pl.when(pl.col("rate") > 0.2).then(pl.col("rate") / 2))
-    words = numbers.with_columns(way=pl.lit("slip"))
-    for changed in (numbers, words):
-        assert parts.with_columns(changed) == pytest.approx(whole.with_columns(changed), abs=CLOSE)
+    for cases in ([NUMBERS, {"days": NUMBERS["days"]}], [NUMBERS, NUMBERS | {"way": pl.Series(["slip"] * ROWS)}]):
+        assert parts.with_columns(cases) == pytest.approx(whole.with_columns(cases), abs=CLOSE)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -80,6 +82,15 @@ def test_a_row_alone_gets_the_very_same_numbers_as_among_others(name: str) -> No
         alone = predicted(model, FRAME[index])
         assert alone.probabilities[0] == together.probabilities[index]
         assert alone.with_values(CASES)[:, 0].tolist() == together.with_values(CASES)[:, index].tolist()
+        one = {name: column[index : index + 1] for name, column in NUMBERS.items()}
+        assert alone.with_columns([one])[0, 0] == together.with_columns([NUMBERS])[0, index]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_no_change_at_all_predicts_nothing(name: str) -> None:
+    for rows in (1, ROWS):
+        again = predicted(_model(name), FRAME[:rows])
+        assert again.with_values([]).shape == again.with_columns([]).shape == (0, rows)
 
 
 @pytest.mark.parametrize("name", MODELS)

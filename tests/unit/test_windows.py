@@ -5,15 +5,19 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from predictors.features import issue_features, order_facts
+from predictors.features import IDENTITY, issue_features, order_facts
+from predictors.frames import feature_columns
 from predictors.histories import COUNTS
+from predictors.issue import BlendModel
 from predictors.kept import FACETS, KeptHistories, features_from_kept
+from predictors.model import Stage, TrainedModel, reference_values
 from predictors.moments import Moment, issue_subjects, order_moments
-from predictors.scoring import recent_subjects
+from predictors.scoring import recent_subjects, score_features
 from predictors.snapshot import FRAMES, Snapshot
 from predictors.windows import OrdersByTime
 from tests.unit.shops import START, invented_shop, snapshot
@@ -67,6 +71,41 @@ def test_kept_facts_give_one_order_the_features_that_it_has_among_all(moment: Mo
         found = features_from_kept(alone, chosen, histories, moment)
         assert found.height == 1
         assert_frame_equal(found, whole.filter(pl.col("order_id") == order_id), rel_tol=1e-12, abs_tol=1e-12)
+
+
+@pytest.mark.parametrize("moment", list(Moment)[:2])
+def test_one_order_alone_is_predicted_explained_and_shaken_as_among_all(moment: Moment) -> None:
+    moments = order_moments(SHOP, due_days=14)
+    subjects = issue_subjects(moments, moment)
+    frame = issue_features(SHOP, moments, subjects, moment)
+    model = _blend(frame, moment)
+    whole = score_features(model, frame)
+    assert whole.reasons.chosen.max() >= 0
+    histories = KeptHistories([order_facts(SHOP, moments)])
+    for place in range(0, frame.height, 23):
+        order_id = frame["order_id"][place]
+        chosen = subjects.filter(pl.col("order_id") == order_id)
+        alone = score_features(model, features_from_kept(_some(SHOP, order_id, 10**6), chosen, histories, moment))
+        assert alone.identity.rows() == whole.identity[place].rows()
+        assert alone.reasons.chosen[:, 0].tolist() == whole.reasons.chosen[:, place].tolist()
+        for found, among_all in (
+            (alone.probability[0], whole.probability[place]),
+            (alone.reasons.effects[:, 0], whole.reasons.effects[:, place]),
+            (alone.reasons.without[:, 0], whole.reasons.without[:, place]),
+            (alone.fragility.shocked[:, 0], whole.fragility.shocked[:, place]),
+        ):
+            assert found == pytest.approx(among_all, rel=1e-12, abs=1e-12)
+
+
+def _blend(frame: pl.DataFrame, moment: Moment) -> TrainedModel:
+    features = tuple(feature_columns(frame, IDENTITY))
+    issue = (frame["seller_bad_rate"].fill_null(0.0) + frame["promise_days"] * 0.01 + frame["hour"] * 0.01).to_numpy()
+    target = (issue > np.median(issue)).astype(np.int64)
+    return TrainedModel(
+        kind="issue", moment=moment.value, horizon_days=45, stage=Stage.BOOSTING, features=features,
+        estimator=BlendModel().fit(frame.select(features), target), reference=reference_values(frame.select(features)),
+        trained_as_of=UNTIL, rows=frame.height, positives=int(target.sum()),
+    )  # fmt: skip
 
 
 def test_every_count_of_the_histories_is_kept() -> None:
