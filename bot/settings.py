@@ -117,6 +117,16 @@ class Email(Section):
     dkim_selector: str = ""
 
 
+class AutonomyBar(Section):
+    """What a playbook must reach before it is offered to send at once."""
+
+    days: PositiveInt = 60
+    decisions: PositiveInt = 100
+    as_written: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    objections: Annotated[float, Field(ge=0, le=1)] = 0.02
+    sample: Annotated[float, Field(gt=0, le=1)] = 0.1
+
+
 class Review(Section):
     undo_seconds: Annotated[int, Field(ge=0, le=3600)] = 30
     claim_minutes: PositiveInt = 10
@@ -129,6 +139,7 @@ class Review(Section):
         "already_in_contact",
         "other",
     )
+    autonomy: AutonomyBar = AutonomyBar()
 
 
 class QuietHours(Section):

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from bot.commands.autonomy import autonomy_command
 from bot.commands.base import application, config_option, json_option, print_json, print_table
 from bot.decide.playbook import Playbook
 from bot.errors import InputError, NotFound
 from bot.services.planning.planner import PlanLine
 from bot.services.planning.playbooks import PlaybookFile, load_playbooks, read_file
+from bot.wiring import App
 
 __all__ = ["plan_command", "playbook_command"]
 
@@ -88,11 +91,12 @@ def list_playbooks(as_json: bool) -> int:
     """The playbooks in force: the shipped ones and those in `playbooks.dir`."""
     with application() as app:
         files = app.playbooks.files
+        levels = _levels(app)
     if as_json:
-        print_json(_summary(one) for one in files)
+        print_json(_summary(one, levels) for one in files)
         return 0
-    columns = ("id", "title", "goal", "owner", "autonomy", "audience", "trigger", "from")
-    print_table("Playbooks", columns, (tuple(_summary(one)[name] for name in columns) for one in files))
+    columns = ("id", "title", "goal", "owner", "autonomy", "level", "audience", "trigger", "from")
+    print_table("Playbooks", columns, (tuple(_summary(one, levels)[name] for name in columns) for one in files))
     return 0
 
 
@@ -124,13 +128,16 @@ def lint_playbooks(paths: tuple[Path, ...]) -> int:
 @config_option
 @json_option
 def show_playbook(playbook_id: str, as_json: bool) -> int:
-    """One playbook, as it is written."""
+    """One playbook, as it is written, and how far it may go by itself now."""
     with application() as app:
         one = app.playbooks.get(playbook_id)
+        levels = _levels(app)
     if as_json:
-        print_json([_summary(one)])
+        print_json([_summary(one, levels)])
     else:
-        click.echo(one.path.read_text(encoding="utf-8"), nl=False)
+        text = one.path.read_text(encoding="utf-8")
+        click.echo(text, nl=not text.endswith("\n"))
+        click.echo(f"# Autonomy in force: {levels[playbook_id]} (`aftercare playbook autonomy {playbook_id}` says why)")
     return 0
 
 
@@ -159,6 +166,9 @@ def simulate_playbook(playbook: str, as_json: bool) -> int:
     return 0
 
 
+playbook_command.add_command(autonomy_command)
+
+
 def _find(name: str, known: list[Playbook], templates: tuple[str, ...]) -> Playbook:
     found = next((one for one in known if one.id == name), None)
     if found is not None:
@@ -168,8 +178,13 @@ def _find(name: str, known: list[Playbook], templates: tuple[str, ...]) -> Playb
     raise NotFound(f"there is no playbook or file {name!r}; known: {', '.join(one.id for one in known)}")
 
 
-def _summary(one: PlaybookFile) -> dict[str, Any]:
-    playbook, need = one.playbook, one.playbook.audience.prediction
+def _levels(app: App) -> dict[str, str]:
+    with app.database.read() as connection:
+        return {name: found.level.value for name, found in app.levels.of_playbooks(connection).items()}
+
+
+def _summary(one: PlaybookFile, levels: Mapping[str, str]) -> dict[str, Any]:
+    playbook = one.playbook
     trigger = playbook.trigger
     return {
         "id": playbook.id,
@@ -178,13 +193,22 @@ def _summary(one: PlaybookFile) -> dict[str, Any]:
         "goal": playbook.goal.value,
         "owner": playbook.owner,
         "autonomy": playbook.autonomy.value,
-        "audience": f"{need.kind}, {need.band} or more",
+        "level": levels[playbook.id],
+        "audience": _audience(playbook),
         "trigger": f"{_days(trigger.after)} to {_days(trigger.within)} after {trigger.event}",
         "templates": [step.template for step in playbook.steps],
         "exit": sorted(playbook.exits),
         "channels": list(playbook.channels),
         "from": "shipped" if one.shipped else str(one.path),
     }
+
+
+def _audience(playbook: Playbook) -> str:
+    need, pattern = playbook.audience.prediction, playbook.audience.pattern
+    if need is not None:
+        return f"{need.kind}, {need.band} or more"
+    wanted = [*pattern.dimensions, *pattern.kinds] if pattern is not None else []
+    return "a pattern: " + (", ".join(wanted) or "any")
 
 
 def _days(span: Any) -> str:

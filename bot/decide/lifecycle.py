@@ -34,10 +34,13 @@ _S = OutreachState
 
 TRANSITIONS: dict[OutreachState, frozenset[OutreachState]] = {
     _S.SUGGESTED: frozenset(
-        {_S.APPROVED, _S.REJECTED, _S.SNOOZED, _S.DEFERRED, _S.EXPIRED, _S.SUPPRESSED, _S.CANCELLED}
+        {_S.APPROVED, _S.REJECTED, _S.SNOOZED, _S.DEFERRED, _S.EXPIRED, _S.SUPPRESSED, _S.CANCELLED, _S.CLOSED}
     ),
-    _S.SNOOZED: frozenset({_S.SUGGESTED, _S.APPROVED, _S.REJECTED, _S.EXPIRED, _S.SUPPRESSED, _S.CANCELLED}),
-    _S.DEFERRED: frozenset({_S.SUGGESTED, _S.APPROVED, _S.REJECTED, _S.EXPIRED, _S.SUPPRESSED, _S.CANCELLED}),
+    # Closed without being sent: a draft that an agent used by hand.
+    _S.SNOOZED: frozenset({_S.SUGGESTED, _S.APPROVED, _S.REJECTED, _S.EXPIRED, _S.SUPPRESSED, _S.CANCELLED, _S.CLOSED}),
+    _S.DEFERRED: frozenset(
+        {_S.SUGGESTED, _S.APPROVED, _S.REJECTED, _S.EXPIRED, _S.SUPPRESSED, _S.CANCELLED, _S.CLOSED}
+    ),
     # Back to suggested is an undo, possible until `not_before`; back from sending is a retry after a refusal.
     _S.APPROVED: frozenset({_S.SENDING, _S.SUGGESTED, _S.DEFERRED, _S.EXPIRED, _S.SUPPRESSED, _S.CANCELLED}),
     _S.SENDING: frozenset({_S.SENT, _S.APPROVED, _S.FAILED, _S.UNCERTAIN, _S.SUPPRESSED}),
@@ -56,6 +59,8 @@ TRANSITIONS: dict[OutreachState, frozenset[OutreachState]] = {
 OPEN = frozenset({_S.SUGGESTED, _S.SNOOZED, _S.DEFERRED, _S.APPROVED, _S.SENDING, _S.UNCERTAIN})
 # States in which an agent may still decide.
 DECIDABLE = frozenset({_S.SUGGESTED, _S.SNOOZED, _S.DEFERRED})
+# States that lead to a message being sent, or follow from it; a check-in that is a draft only never enters one.
+SENDABLE = frozenset({_S.APPROVED, _S.SENDING, _S.SENT, _S.REPLIED, _S.FAILED, _S.UNCERTAIN})
 
 
 def move(present: OutreachState, wanted: OutreachState) -> OutreachState:

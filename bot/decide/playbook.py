@@ -14,11 +14,13 @@ from enum import StrEnum
 from bot.decide.assignment import Arm
 
 __all__ = [
+    "PATTERN",
     "Audience",
     "Autonomy",
     "Band",
     "Candidate",
     "Goal",
+    "PatternNeed",
     "Playbook",
     "PredictionNeed",
     "Step",
@@ -31,6 +33,10 @@ __all__ = [
 ]
 
 
+# What a candidate's `kind` says where it comes from a pattern, not from a prediction.
+PATTERN = "pattern"
+
+
 class Goal(StrEnum):
     """What a playbook wants to achieve, and by which label its effect is read."""
 
@@ -40,10 +46,17 @@ class Goal(StrEnum):
 
 
 class Autonomy(StrEnum):
-    """How far the bot goes by itself."""
+    """How far the bot goes by itself, from the most careful level on; a playbook's file names the highest it may reach."""
 
-    DRAFT = "draft"  # drafts are made for agents to use or discard; each needs an approval
+    DRAFT = "draft"  # drafts for agents to copy; nothing is ever sent
     APPROVE = "approve"  # cards ask an agent; each needs an approval
+    AUTO_AFTER = "auto_after"  # goes out some time after its card appeared, unless an agent stops it
+    AUTO = "auto"  # goes out at once, once the playbook has earned it and an agent said so
+
+    @property
+    def rank(self) -> int:
+        """Position from careful to free."""
+        return list(Autonomy).index(self)
 
 
 class TriggerEvent(StrEnum):
@@ -87,10 +100,35 @@ class PredictionNeed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Audience:
-    """Whom a playbook means; empty collections and None mean everybody."""
+class PatternNeed:
+    """Which emergent patterns the audience is drawn by; empty: any.
 
-    prediction: PredictionNeed
+    Attributes
+    ----------
+    dimensions : tuple of str
+        `lot`, `product`, `seller`, `region`.
+    kinds : tuple of str
+        Kinds of trouble or topics, as `aftercare report patterns` names them.
+    """
+
+    dimensions: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+
+    def meets(self, dimension: str, kind: str) -> bool:
+        """Say whether a pattern is meant."""
+        return (not self.dimensions or dimension in self.dimensions) and (not self.kinds or kind in self.kinds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audience:
+    """Whom a playbook means; empty collections and None mean everybody.
+
+    It is drawn by a prediction, or by a pattern: then it is who is in one and has not complained, proposed when an agent
+    asks for it.
+    """
+
+    prediction: PredictionNeed | None = None
+    pattern: PatternNeed | None = None
     locales: tuple[str, ...] = ()
     countries: tuple[str, ...] = ()
     order_total_at_least: float | None = None
@@ -127,7 +165,15 @@ class Variant:
 
 @dataclass(frozen=True, kw_only=True)
 class Playbook:
-    """A checked playbook; `version` is a fingerprint of what was read."""
+    """A checked playbook; `version` is a fingerprint of what was read.
+
+    Attributes
+    ----------
+    autonomy : Autonomy
+        The highest level that it may reach.
+    auto_after : timedelta
+        How long its cards stand before they go out unasked, where `autonomy` is AUTO_AFTER.
+    """
 
     id: str
     version: str
@@ -144,6 +190,12 @@ class Playbook:
     expires_after: timedelta | None = None
     holdout_share: float | None = None
     variants: tuple[Variant, ...] = ()
+    auto_after: timedelta = timedelta(0)
+
+    @property
+    def kind(self) -> str:
+        """What its candidates are drawn by: a kind of prediction, or PATTERN."""
+        return self.audience.prediction.kind if self.audience.prediction is not None else PATTERN
 
     @property
     def per_order(self) -> bool:
@@ -201,9 +253,9 @@ def mismatch(playbook: Playbook, candidate: Candidate, now: datetime) -> str | N
     Being outside the audience is no refusal: nothing is stored about it.
     """
     audience, need = playbook.audience, playbook.audience.prediction
-    if candidate.kind != need.kind or (need.moments and candidate.moment not in need.moments):
+    if candidate.kind != playbook.kind or (need and need.moments and candidate.moment not in need.moments):
         return "another prediction"
-    if candidate.probability < need.probability_at_least or Band(candidate.band).rank < need.band.rank:
+    if need and (candidate.probability < need.probability_at_least or Band(candidate.band).rank < need.band.rank):
         return "not probable enough"
     if audience.locales and not _speaks(candidate.locale, audience.locales):
         return "another language"

@@ -20,6 +20,7 @@ from bot.decide.playbook import (
     Autonomy,
     Band,
     Goal,
+    PatternNeed,
     Playbook,
     PredictionNeed,
     Step,
@@ -42,6 +43,9 @@ _DURATION = re.compile(r"(-?)(\d+(?:\.\d+)?)\s*(m|h|d|w)")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _YEAR = timedelta(days=366)
+_DIMENSIONS = ("lot", "product", "seller", "region")
+# Nobody can stop what they have no time to read.
+_SHORTEST_NOTICE = timedelta(minutes=1)
 Word = TypeVar("Word", bound=StrEnum)
 Path = tuple[str | int, ...]
 _ABSENT = object()
@@ -122,7 +126,7 @@ class _Reader:
 
     def playbook(self, tree: Any, version: str) -> Playbook | None:
         known = (
-            "id", "title", "goal", "owner", "autonomy", "audience", "trigger", "steps", "exit", "channels",
+            "id", "title", "goal", "owner", "autonomy", "auto_after", "audience", "trigger", "steps", "exit", "channels",
             "cool_down", "expires_after", "holdout_share", "variants",
         )  # fmt: skip
         top = self._mapping((), tree, known)
@@ -137,13 +141,15 @@ class _Reader:
             )
         expires = top.get("expires_after", _ABSENT)
         share = top.get("holdout_share", _ABSENT)
+        autonomy = self._word(("autonomy",), top, Autonomy, default=Autonomy.APPROVE)
         return Playbook(
             id=self._name(("id",), top),
             version=version,
             title=self._text(("title",), top),
             goal=self._word(("goal",), top, Goal),
             owner=self._text(("owner",), top),
-            autonomy=self._word(("autonomy",), top, Autonomy, default=Autonomy.APPROVE),
+            autonomy=autonomy,
+            auto_after=self._notice(top, autonomy),
             audience=self._audience(top.get("audience", _ABSENT)),
             trigger=self._trigger(top.get("trigger", _ABSENT)),
             steps=steps,
@@ -160,12 +166,17 @@ class _Reader:
     def _audience(self, tree: Any) -> Audience:
         here: Path = ("audience",)
         part = self._mapping(
-            here, tree, ("prediction", "locales", "countries", "order_total_at_least", "order_total_at_most")
+            here, tree, ("prediction", "pattern", "locales", "countries", "order_total_at_least", "order_total_at_most")
         )
+        if "pattern" in part and "prediction" in part:
+            self._wrong((*here, "pattern"), "write either prediction or pattern")
         least = part.get("order_total_at_least", _ABSENT)
         most = part.get("order_total_at_most", _ABSENT)
         return Audience(
-            prediction=self._need((*here, "prediction"), part.get("prediction", _ABSENT)),
+            prediction=None
+            if "pattern" in part
+            else self._need((*here, "prediction"), part.get("prediction", _ABSENT)),
+            pattern=self._pattern((*here, "pattern"), part) if "pattern" in part else None,
             locales=self._texts((*here, "locales"), part),
             countries=self._texts((*here, "countries"), part),
             order_total_at_least=None
@@ -189,6 +200,25 @@ class _Reader:
             band=self._word((*here, "band"), part, Band, default=Band.LOW),
             probability_at_least=self._number((*here, "probability_at_least"), part, 0.0, 0, 1),
         )
+
+    def _pattern(self, here: Path, audience: Mapping[str, Any]) -> PatternNeed:
+        # `pattern:` with nothing behind it means any.
+        part = self._mapping(here, audience["pattern"] or {}, ("dimensions", "kinds"))
+        kinds = self._texts((*here, "kinds"), part)
+        for index, kind in enumerate(kinds):
+            if not _NAME.fullmatch(kind):
+                self._wrong((*here, "kinds", index), f"{kind!r} is no kind; write one such as charging or return")
+        return PatternNeed(dimensions=self._words((*here, "dimensions"), part, _DIMENSIONS), kinds=kinds)
+
+    def _notice(self, top: Mapping[str, Any], autonomy: Autonomy) -> timedelta:
+        here: Path = ("auto_after",)
+        if autonomy is not Autonomy.AUTO_AFTER:
+            if "auto_after" in top:
+                self._wrong(here, "belongs to autonomy: auto_after; write that, or leave this out")
+            return timedelta(0)
+        if "auto_after" not in top:
+            self._wrong(here, "is missing; write how long agents have to stop it, such as 20m")
+        return self._duration(here, top, _SHORTEST_NOTICE, at_least=_SHORTEST_NOTICE)
 
     def _trigger(self, tree: Any) -> Trigger:
         here: Path = ("trigger",)

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from bot.decide.lifecycle import OutreachState, move
+from bot.decide.playbook import Autonomy
 from bot.decide.policy import Reason, Refused, Verdict
 from bot.store.at_once import insert_at_once
 from bot.store.bulk import insert_rows
@@ -180,6 +181,7 @@ def _is_due() -> list[sa.ColumnElement[bool]]:
     held_up_to = sa.bindparam("held_up_to", type_=columns.not_before.type)
     return [
         columns.state == _S.APPROVED.value,
+        columns.autonomy != Autonomy.DRAFT.value,  # a draft only, whatever its state says
         columns.not_before <= now,
         columns.expires_at > now,
         columns.next_attempt_at.is_(None) | (columns.next_attempt_at <= now),
@@ -213,6 +215,7 @@ _LOCK = (
 _TAKE = (
     sa.update(outreaches)
     .where(outreaches.c.id.in_(sa.bindparam("ids", expanding=True)), outreaches.c.state == _S.APPROVED.value)
+    .where(outreaches.c.autonomy != Autonomy.DRAFT.value)
     .values(
         state=move(_S.APPROVED, _S.SENDING).value,
         version=outreaches.c.version + 1,

@@ -7,6 +7,7 @@ due is held until somebody confirms). A switch that was never set, or was set to
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -16,10 +17,27 @@ from sqlalchemy import Connection
 from bot.store.once import upsert
 from bot.store.tables import controls
 
-__all__ = ["RESTORED", "STOPPED", "controls_held", "get_control", "set_control"]
+__all__ = ["RESTORED", "STOPPED", "Control", "control", "controls_held", "get_control", "set_control"]
 
 STOPPED = "stopped"
 RESTORED = "restored"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Control:
+    """A switch as it was last set; value None: off."""
+
+    value: Any
+    actor: str
+    updated_at: datetime
+
+
+def control(connection: Connection, name: str) -> Control | None:
+    """Return a switch with who set it last and when; None where it was never set."""
+    columns = controls.c
+    query = sa.select(columns.value, columns.actor, columns.updated_at).where(columns.name == name)
+    row = connection.execute(query).one_or_none()
+    return None if row is None else Control(**row._mapping)
 
 
 def get_control(connection: Connection, name: str) -> Any:

@@ -49,6 +49,20 @@ class DecisionKind(StrEnum):
     UNDO = "undo"
     RETRY = "retry"
     SETTLE = "settle"  # a human says what became of an uncertain one
+    HOLD = "hold"  # an agent stopped it from going out unasked; it waits for a decision
+    CLOSE = "close"  # an agent is done with a draft that is never sent
+
+
+class AutonomyWay(StrEnum):
+    OFFERED = "offered"  # the numbers earned it; nothing changes yet
+    GRANTED = "granted"  # somebody took the offer
+    LOWERED = "lowered"  # somebody went back
+    FELL_BACK = "fell_back"  # the numbers fell under the bar
+
+
+class PatternAnswer(StrEnum):
+    ACKNOWLEDGED = "acknowledged"  # an agent looks after it
+    DISMISSED = "dismissed"  # an agent says that it is no problem: a label
 
 
 class DeliveryState(StrEnum):

@@ -14,7 +14,8 @@ from typing import Any, TypedDict, Unpack
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from bot.decide.lifecycle import OutreachState, move
+from bot.decide.lifecycle import SENDABLE, OutreachState, move
+from bot.decide.playbook import Autonomy
 from bot.errors import NotFound
 from bot.store.jobs import wake_outreach
 from bot.store.once import insert_once
@@ -40,7 +41,15 @@ _WHEN = frozenset({"state", "not_before", "next_attempt_at"})
 
 @dataclass(frozen=True, kw_only=True)
 class NewOutreach:
-    """A contact about to be proposed; what is not yet known has no field here."""
+    """A contact about to be proposed; what is not yet known has no field here.
+
+    Attributes
+    ----------
+    autonomy : Autonomy
+        How far the bot may go by itself with it, at most.
+    pattern_id : int or None
+        The pattern for whose sake it is proposed.
+    """
 
     dedupe_key: str
     customer_id: int
@@ -63,6 +72,8 @@ class NewOutreach:
     urgent: bool
     not_before: datetime
     expires_at: datetime
+    autonomy: Autonomy = Autonomy.APPROVE
+    pattern_id: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +129,8 @@ class Outreach:
     sending_by: str | None
     sent_at: datetime | None
     evidence: Any
+    autonomy: Autonomy = Autonomy.APPROVE
+    pattern_id: int | None = None
 
 
 class OutreachColumns(TypedDict, total=False):
@@ -222,7 +235,7 @@ def change_state(
     Returns
     -------
     bool
-        False: somebody was faster, and nothing was changed.
+        False: somebody was faster, or it is a draft that is never sent, and nothing was changed.
 
     Raises
     ------
@@ -253,9 +266,10 @@ def _write(
     now: datetime,
     values: dict[str, Any],
 ) -> bool:
+    unsent = outreaches.c.autonomy != Autonomy.DRAFT.value if values.get("state") in SENDABLE else sa.true()
     statement = (
         sa.update(outreaches)
-        .where(outreaches.c.id == outreach_id, outreaches.c.version == version, outreaches.c.state.in_(sources))
+        .where(outreaches.c.id == outreach_id, outreaches.c.version == version, outreaches.c.state.in_(sources), unsent)
         .values({**values, "version": version + 1, "updated_at": now})
         .returning(outreaches.c.state, outreaches.c.not_before, outreaches.c.next_attempt_at)
     )
@@ -292,4 +306,5 @@ def _record(row: sa.Row[Any]) -> Outreach:
 
 def as_outreach(values: Mapping[str, Any]) -> Outreach:
     """Make a record of the columns of one row."""
-    return Outreach(**{**values, "state": OutreachState(values["state"]), "reasons": tuple(values["reasons"] or ())})
+    typed = {"state": OutreachState(values["state"]), "autonomy": Autonomy(values["autonomy"])}
+    return Outreach(**{**values, **typed, "reasons": tuple(values["reasons"] or ())})

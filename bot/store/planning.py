@@ -47,7 +47,8 @@ article_versions = metadata.tables["article_versions"]
 class Forecast:
     """One prediction that a plan may act on; `prediction_id` is None where it was not stored (a dry run).
 
-    `gain` is what a check-in is expected to gain, once a model of it was promoted (`bot.services.planning.gains`).
+    `gain` is what a check-in is expected to gain, once a model of it was promoted (`bot.services.planning.gains`);
+    `pattern_id` names the emergent pattern that stands in for a prediction.
     """
 
     prediction_id: int | None
@@ -60,6 +61,7 @@ class Forecast:
     band: str
     reasons: Sequence[Mapping[str, Any]]
     gain: Gain | None = None
+    pattern_id: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from bot.decide.emergence import PatternState
-from bot.decide.lifecycle import OutreachState
+from bot.decide.lifecycle import SENDABLE, OutreachState
+from bot.decide.playbook import Autonomy
 from bot.store.columns import flag, instant, json, metadata, number, one_of, ref, table, text, whole
 from bot.store.enums import (
     Author,
+    AutonomyWay,
     ConversationState,
     DecisionKind,
     DeliveryState,
@@ -20,6 +22,7 @@ from bot.store.enums import (
     EventState,
     HandoffState,
     ModelStatus,
+    PatternAnswer,
     PlanDecision,
     PredictionKind,
     PromotionWay,
@@ -114,7 +117,10 @@ patterns = table(
     "patterns", text("cell"), text("kind"), text("state"), whole("window_days"), whole("troubled"), whole("exposed"),
     number("expected", null=False), number("p_value", null=False), instant("first_seen_at"), instant("last_seen_at"),
     instant("closed_at", null=True), instant("news_at"), whole("news_troubled"), instant("told_at", null=True),
-    one_of("state", PatternState),
+    # What its card says, and what an agent said to it.
+    text("sentence", null=True), whole("silent", null=True),
+    text("answer", null=True), text("answered_by", null=True), instant("answered_at", null=True),
+    one_of("state", PatternState), one_of("answer", PatternAnswer),
     sa.Index(
         "uq_patterns_open", "cell", "kind", unique=True,
         sqlite_where=sa.text("state = 'open'"), postgresql_where=sa.text("state = 'open'"),
@@ -142,10 +148,24 @@ outreaches = table(
     text("claimed_by", null=True), instant("claimed_until", null=True), instant("snoozed_until", null=True),
     text("refusal", null=True), whole("attempts"), instant("next_attempt_at", null=True),
     instant("sending_since", null=True), text("sending_by", null=True), instant("sent_at", null=True), json("evidence"),
+    # How far the bot may go by itself with this one, as its playbook said when it was proposed; never more.
+    text("autonomy", server_default=Autonomy.APPROVE.value), ref("pattern_id", "patterns", null=True),
     sa.UniqueConstraint("dedupe_key"),
-    one_of("state", OutreachState),
+    one_of("state", OutreachState), one_of("autonomy", Autonomy),
+    sa.CheckConstraint(
+        f"autonomy <> '{Autonomy.DRAFT.value}' OR state NOT IN ({', '.join(repr(one.value) for one in sorted(SENDABLE))})",
+        name="draft_is_never_sent",
+    ),
     sa.Index(None, "state", "not_before"), sa.Index(None, "customer_id", "sent_at"), sa.Index(None, "playbook", "state"),
-    sa.Index(None, "assignment_id"), sa.Index(None, "local_date"),
+    sa.Index(None, "assignment_id"), sa.Index(None, "local_date"), sa.Index(None, "pattern_id"),
+)  # fmt: skip
+
+# How far playbooks may go by themselves, beside what their files say: offered, granted, taken back; nothing is ever changed.
+autonomy_steps = table(
+    "autonomy_steps", text("playbook"), whole("number"), text("playbook_version"), text("way"), text("level"), text("actor"),
+    json("numbers", null=False), instant("recorded_at"),
+    # Of two who decide at the same time, one fails here.
+    sa.UniqueConstraint("playbook", "number"), one_of("way", AutonomyWay), one_of("level", Autonomy),
 )  # fmt: skip
 
 refusals = table(

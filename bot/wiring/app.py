@@ -25,6 +25,7 @@ from bot.services.delivery.stopping import Stopping
 from bot.services.mail.opting_out import OptOutDesk
 from bot.services.mail.quarantine import Quarantine
 from bot.services.privacy import Privacy
+from bot.services.review.autopilot import Autopilot
 from bot.services.review.desk import ReviewDesk
 from bot.wiring.channels import build_email, build_identity, build_slack
 from bot.wiring.planning import PlanningParts
@@ -78,7 +79,12 @@ class App(PlanningParts):
     @cached_property
     def review(self) -> ReviewDesk:
         """Takes agents' decisions."""
-        return ReviewDesk(self.database, self.clock, self.settings)
+        return ReviewDesk(self.database, self.clock, self.settings, self.levels)
+
+    @cached_property
+    def autopilot(self) -> Autopilot:
+        """Approves what goes out unasked."""
+        return Autopilot(self.database, self.clock, self.levels, self.review, self.earning)
 
     @cached_property
     def email_identity(self) -> Identity:

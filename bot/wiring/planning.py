@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from bot.decide.playbook import Playbook
 from bot.lazy import OnFirstUse
 from bot.services.planning.playbooks import PlaybookFile, Playbooks
+from bot.services.review.autonomy import Levels
+from bot.services.review.earning import Earning
 from bot.services.review.upkeep import Upkeep
 from bot.store.jobs import call_helpers
 from bot.wiring.knowledge import KnowledgeParts
@@ -60,6 +62,16 @@ class PlanningParts(PredictionParts, KnowledgeParts):
         )
 
     @cached_property
+    def levels(self) -> Levels:
+        """Says how far playbooks may go by themselves."""
+        return Levels(self.settings, self.playbooks.all)
+
+    @cached_property
+    def earning(self) -> Earning:
+        """Offers playbooks to send at once, and takes it back."""
+        return Earning(self.database, self.clock, self.settings, self.playbooks.all, self.levels)
+
+    @cached_property
     def upkeep(self) -> Upkeep:
         """Does what time does to check-ins."""
         return Upkeep(self.database, self.clock, self.settings, self.playbooks)
@@ -73,5 +85,5 @@ class PlanningParts(PredictionParts, KnowledgeParts):
     @cached_property
     def large_shop(self) -> LargeShop:
         """Scores and plans in parts."""
-        kinds = {playbook.audience.prediction.kind for playbook in self.playbooks.all}
+        kinds = {one.kind for one in self.playbooks.all if one.audience.prediction is not None}
         return LargeShop(self.database, self.clock, self.settings, self.parts, self.planner, kinds)

@@ -164,3 +164,18 @@ def test_reports_say_what_there_is_and_that_there_is_little(cli: Cli, capsys: py
     assert run(["report", "lift"]) == 0
     assert "No outcomes yet" in capsys.readouterr().out
     assert run(["report", "kpis"]) == 0
+
+
+def test_autonomy_is_shown_and_set_within_what_the_file_says(cli: Cli, capsys: pytest.CaptureFixture[str]) -> None:
+    status, (record,) = cli("playbook", "autonomy", "how_to_start", "--json")
+    assert (status, record["level"], record["ceiling"], record["steps"]) == (0, "approve", "approve", [])
+    assert cli("playbook", "autonomy", "how_to_start", "--to", "auto")[0] == 4
+    status, (record,) = cli("playbook", "autonomy", "how_to_start", "--to", "draft", "--as", "ana", "--json")
+    assert (status, record["level"], record["steps"][0]["actor"]) == (0, "draft", "cli:ana")
+    _, listed = cli("playbook", "list", "--json")
+    assert {one["id"]: (one["autonomy"], one["level"]) for one in listed}["how_to_start"] == ("approve", "draft")
+    assert run(["playbook", "show", "how_to_start"]) == 0
+    assert "in force: draft" in capsys.readouterr().out
+    assert run(["playbook", "autonomy", "how_to_start"]) == 0
+    assert "cli:ana" in capsys.readouterr().out
+    assert cli("playbook", "autonomy", "nobody")[0] == 2

@@ -36,12 +36,12 @@ CLOSED_WORDS = {
     "state", "kind", "direction", "author", "status", "decision", "channel", "playbook", "playbook_version", "step",
     "template", "locale", "local_date", "arm", "experiment", "salt", "moment", "stage", "model", "purpose", "entity",
     "intent", "origin", "action", "actor", "refusal", "refusals.reason",
-    "decided_by", "claimed_by", "sending_by", "owner",  # agents and processes
+    "autonomy", "decided_by", "claimed_by", "sending_by", "owner",  # agents and processes
     "mails.key", "mails.effect",  # a digest, and one of a few words
 }  # fmt: skip
 OF_NOBODY = {
     "model_versions", "articles", "article_versions", "runs", "controls", "audit", "products", "suppressions",
-    "alembic_version", "patterns", "promotions", "slack_posts", "buckets", "mailboxes",
+    "alembic_version", "patterns", "autonomy_steps", "promotions", "slack_posts", "buckets", "mailboxes",
 }  # fmt: skip
 
 
@@ -93,7 +93,7 @@ def fill(connection: Connection, state: OutreachState = OutreachState.APPROVED) 
         put(connection, t.revisions, links, entity=entity, entity_id=identifier)
     links["prediction_id"] = put(connection, t.predictions, links, kind="issue")
     links["assignment_id"] = put(connection, t.assignments, links)
-    links["outreach_id"] = put(connection, t.outreaches, links, state=state.value)
+    links["outreach_id"] = put(connection, t.outreaches, links, state=state.value, autonomy="approve")
     put(connection, t.refusals, links, decision="refuse")
     put(connection, t.decisions, links, kind="edit")
     links["conversation_id"] = put(connection, t.conversations, links, state="bot")

@@ -142,11 +142,10 @@ class AudienceReader:
         need = playbook.audience.prediction
         page: list[Forecast] = []
         for forecast in forecasts:
-            if not explain and (
-                forecast.kind != need.kind
-                or forecast.probability < need.probability_at_least
-                or Band(forecast.band).rank < need.band.rank
-            ):
+            improbable = need is not None and (
+                forecast.probability < need.probability_at_least or Band(forecast.band).rank < need.band.rank
+            )
+            if not explain and (forecast.kind != playbook.kind or improbable):
                 continue
             page.append(forecast)
             if len(page) == CHUNK:

@@ -35,7 +35,7 @@ from bot.store.enums import PlanDecision
 from bot.store.journeys import chunks, product_names
 from bot.store.outreach import NewOutreach, insert_outreach
 from bot.store.parts import customer_ranges
-from bot.store.planning import StoredArm, article_version_ids, proposed_on, store_arm, store_refusals
+from bot.store.planning import Forecast, StoredArm, article_version_ids, proposed_on, store_arm, store_refusals
 from messages.catalogue import Catalogue
 from messages.errors import TemplateError
 from messages.knowledge import KnowledgeIndex
@@ -84,7 +84,7 @@ class Planner:
         self._database = database
         self._clock = clock
         self._settings = settings
-        kinds = {playbook.audience.prediction.kind for playbook in playbooks.all}
+        kinds = {playbook.kind for playbook in playbooks.all if playbook.audience.prediction is not None}
         self._forecasting = Forecasting(database, settings, kinds, rescore)
         self._catalogue = catalogue
         self._index = index
@@ -161,6 +161,21 @@ class Planner:
         counts.update(line.decision.value for line in self._rule(nominees, now, today))
         self._finish(counts, today)
         return counts.total()
+
+    def plan_pattern(self, dimension: str, kind: str, forecasts: Sequence[Forecast]) -> list[PlanLine]:
+        """Propose check-ins to buyers in a pattern who have not complained, and store who is left alone and why.
+
+        The same playbook steps, policy, draw and room as of any day; the same day again proposes nothing twice.
+
+        Parameters
+        ----------
+        forecasts : sequence of Forecast
+            One an order, of kind `bot.decide.playbook.PATTERN`.
+        """
+        now, today = self._clock.now(), self._today()
+        with self._database.read() as connection:
+            found = self._sifter.of_pattern(connection, dimension, kind, forecasts, now=now, today=today)
+        return self._rule(found, now, today)
 
     def refresh(self) -> int:
         """Predict every kind that a playbook asks for and that was not predicted today; return how many subjects."""
@@ -288,6 +303,8 @@ class Planner:
             urgent=is_urgent(one.playbook.goal, Band(one.forecast.band)),
             not_before=ruling.not_before or one.facts.now,
             expires_at=self._ruler.expires_at(one, ruling),
+            autonomy=one.playbook.autonomy,
+            pattern_id=one.forecast.pattern_id,
         )
 
     def _finish(self, counts: Mapping[str, int], today: str) -> None:

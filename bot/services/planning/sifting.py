@@ -46,6 +46,8 @@ class Sifter:
     def __init__(self, settings: Settings, playbooks: Playbooks) -> None:
         self._settings = settings
         self._playbooks = playbooks
+        # Those of patterns are asked for by an agent, not by the day (`of_pattern`).
+        self._daily = [one for one in playbooks.all if one.audience.prediction is not None]
         self._ruler = Ruler(settings)
         cool_downs = [playbook.cool_down for playbook in playbooks.all]
         self._reader = AudienceReader(settings, max(cool_downs, default=timedelta(0)))
@@ -71,7 +73,7 @@ class Sifter:
             kind: with_gains(connection, self._settings, forecasts, forecasts(connection, kind, customers))
             for kind in self._kinds
         }
-        wanted = [(playbook.id, read[playbook.audience.prediction.kind]) for playbook in self._playbooks.all]
+        wanted = [(playbook.id, read[playbook.kind]) for playbook in self._daily]
         candidates = self._candidates(connection, wanted, now, today)
         nominees, refused = self._ruler.sift(candidates, room, now)
         return Sifted(nominees=nominees, refused=refused)
@@ -100,20 +102,38 @@ class Sifter:
         ]
         return self._candidates(connection, wanted, now, today)
 
+    def of_pattern(
+        self,
+        connection: Connection,
+        dimension: str,
+        kind: str,
+        forecasts: Sequence[Forecast],
+        *,
+        now: datetime,
+        today: str,
+    ) -> list[Considered]:
+        """Return who of a pattern's silent buyers is meant by the playbooks that take their audience from such patterns."""
+        wanted = [
+            (one.id, forecasts)
+            for one in self._playbooks.all
+            if one.audience.pattern is not None and one.audience.pattern.meets(dimension, kind)
+        ]
+        return self._candidates(connection, wanted, now, today)
+
     def explain(
         self, connection: Connection, forecasts: Forecasts, customer_id: int, *, now: datetime, today: str
     ) -> Iterator[tuple[str, list[Considered | Unmatched]]]:
         """Yield, by playbook, what it makes of each prediction of a customer, also of those that it does not mean."""
         stopped = bool(get_control(connection, "stopped"))
-        for playbook in self._playbooks.all:
-            theirs = forecasts(connection, playbook.audience.prediction.kind, (customer_id, customer_id))
+        for playbook in self._daily:
+            theirs = forecasts(connection, playbook.kind, (customer_id, customer_id))
             theirs = with_gains(connection, self._settings, forecasts, theirs)
             found = self._reader.read(connection, playbook, theirs, now, today=today, stopped=stopped, explain=True)
             yield playbook.id, list(found)
 
     @property
     def _kinds(self) -> set[str]:
-        return {playbook.audience.prediction.kind for playbook in self._playbooks.all}
+        return {playbook.kind for playbook in self._daily}
 
     def _candidates(
         self, connection: Connection, wanted: Iterable[tuple[str, Sequence[Forecast]]], now: datetime, today: str

@@ -11,7 +11,9 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from bot.decide.autonomy import AFTERCARE
 from bot.decide.lifecycle import OutreachState
+from bot.decide.playbook import Autonomy
 from bot.decide.value import Gain
 from bot.store.decisions import CardFacts
 from bot.store.outreach import Outreach
@@ -73,6 +75,10 @@ class CardView:
         What became of it so far, in one line; empty while nothing was decided.
     ranking : str
         By what its turn came: the risk, or what a check-in is expected to gain.
+    level : Autonomy
+        How far the bot may go by itself with it now.
+    goes_at : datetime or None
+        When it is approved unasked unless somebody stops it; None: never.
     """
 
     outreach: Outreach
@@ -91,9 +97,17 @@ class CardView:
     expires_at: datetime
     status_line: str
     ranking: str = RISK_RANKED
+    level: Autonomy = Autonomy.APPROVE
+    goes_at: datetime | None = None
 
 
-def build_card(outreach: Outreach, facts: CardFacts, shop_zone: ZoneInfo) -> CardView:
+def build_card(
+    outreach: Outreach,
+    facts: CardFacts,
+    shop_zone: ZoneInfo,
+    level: Autonomy = Autonomy.APPROVE,
+    goes_at: datetime | None = None,
+) -> CardView:
     """Put an outreach and what stands around it into words."""
     article = None
     if facts.article_id is not None and facts.article_version is not None:
@@ -122,6 +136,8 @@ def build_card(outreach: Outreach, facts: CardFacts, shop_zone: ZoneInfo) -> Car
         expires_at=outreach.expires_at,
         status_line=status_line(outreach, shop_zone),
         ranking=next((str(one["text"]) for one in outreach.reasons if one.get("feature") == _RANKING), RISK_RANKED),
+        level=level,
+        goes_at=goes_at,
     )
 
 
@@ -169,6 +185,8 @@ def plain_row(outreach: Outreach, facts: CardFacts, deliveries: Sequence[Mapping
         "snoozed_until": outreach.snoozed_until,
         "sent_at": outreach.sent_at,
         "attempts": outreach.attempts,
+        "autonomy": outreach.autonomy.value,
+        "pattern": outreach.pattern_id,
     }
 
 
@@ -191,7 +209,7 @@ def customer_zone(name: str | None, shop_zone: ZoneInfo) -> ZoneInfo:
 def status_line(outreach: Outreach, zone: ZoneInfo) -> str:
     """Say in one line what became of an outreach: who, what, when."""
     state = OutreachState
-    who = outreach.decided_by or "an agent"
+    who = _who(outreach.decided_by)
     at = _local(outreach.decided_at, zone) if outreach.decided_at else ""
     due = _local(outreach.not_before, zone)
     match outreach.state:
@@ -223,7 +241,11 @@ def status_line(outreach: Outreach, zone: ZoneInfo) -> str:
         case state.CANCELLED:
             return f"Cancelled: {outreach.refusal or 'its reason went away'}"
         case state.CLOSED:
-            return "Closed"
+            return "Closed" if outreach.sent_at is not None or not at else f"Closed unsent by {who}, {at}"
+
+
+def _who(actor: str | None) -> str:
+    return "Aftercare, unasked" if actor == AFTERCARE else actor or "an agent"
 
 
 def _local(instant: datetime | None, zone: ZoneInfo) -> str:

@@ -7,16 +7,27 @@ entry are one short transaction. Showing cards belongs to the surfaces (Slack, c
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any
 
 from bot.clock import Clock, as_utc
 from bot.config import Settings
+from bot.decide.autonomy import least
 from bot.decide.lifecycle import OutreachState
+from bot.decide.playbook import Autonomy
 from bot.errors import InputError
+from bot.services.review.autonomy import Levels
 from bot.services.review.cards import CardView, build_card, plain_row
-from bot.services.review.moves import ClaimedByOther, DecidedByOther, Wish, move, respect_claim
+from bot.services.review.moves import (
+    ClaimedByOther,
+    DecidedByOther,
+    DraftOnly,
+    Wish,
+    move,
+    respect_claim,
+    respect_level,
+)
 from bot.store import audit
 from bot.store.database import Connection, Database
 from bot.store.decisions import card_facts, decisions_of, deliveries_of, record_decision
@@ -24,20 +35,30 @@ from bot.store.delivery import settle
 from bot.store.enums import DecisionKind
 from bot.store.outreach import Outreach, change_state, list_outreach, outreach, revise
 
-__all__ = ["CardView", "ClaimedByOther", "DecidedByOther", "ReviewDesk"]
+__all__ = ["CardView", "ClaimedByOther", "DecidedByOther", "DraftOnly", "ReviewDesk"]
 
 _S = OutreachState
 # The longest text that every channel takes whole (a Slack section block holds 3,000 characters).
 DRAFT_LIMIT = 2900
 
+# Says no, by raising, to a decision that nobody asked for; called within the transaction that decides.
+Permit = Callable[[Connection, Outreach, datetime], None]
+
 
 class ReviewDesk:
-    """Where agents decide about proposed check-ins."""
+    """Where agents decide about proposed check-ins.
 
-    def __init__(self, database: Database, clock: Clock, settings: Settings) -> None:
+    Parameters
+    ----------
+    levels : Levels, optional
+        Knows how far playbooks may go by themselves; without it nothing goes out unasked, and a draft is still never sent.
+    """
+
+    def __init__(self, database: Database, clock: Clock, settings: Settings, levels: Levels | None = None) -> None:
         self._database = database
         self._clock = clock
         self._settings = settings
+        self._levels = levels
 
     # --- Looking -----------------------------------------------------------------------------------
 
@@ -129,6 +150,18 @@ class ReviewDesk:
             DecisionKind.SETTLE, outreach_id, version, actor, event_key, reason="arrived" if arrived else "lost"
         )
 
+    def hold(self, outreach_id: int, version: int, actor: str, event_key: str | None = None) -> Outreach:
+        """Stop it from going out unasked: from now on it waits for an agent, like any other."""
+        return self._decide(DecisionKind.HOLD, outreach_id, version, actor, event_key)
+
+    def close(self, outreach_id: int, version: int, actor: str, event_key: str | None = None) -> Outreach:
+        """Put a draft that is never sent away: an agent used it, or needs it no more."""
+        return self._decide(DecisionKind.CLOSE, outreach_id, version, actor, event_key)
+
+    def approve_unasked(self, outreach_id: int, version: int, actor: str, permit: Permit) -> Outreach:
+        """Approve as the machine's own decision, if `permit` lets it; agents may undo it like any other approval."""
+        return self._decide(DecisionKind.APPROVE, outreach_id, version, actor, None, permit=permit)
+
     # --- How ---------------------------------------------------------------------------------------
 
     def _decide(
@@ -142,6 +175,7 @@ class ReviewDesk:
         reason: str | None = None,
         draft: str | None = None,
         until: datetime | None = None,
+        permit: Permit | None = None,
     ) -> Outreach:
         wish = Wish(
             id=outreach_id,
@@ -163,7 +197,10 @@ class ReviewDesk:
             sources, to, columns = move(wish, present, self._settings.review, now)
             if present.state not in sources:
                 raise self._too_late(connection, present)
+            respect_level(wish, present, self._level(connection, present))
             respect_claim(wish, present, now)
+            if permit is not None:
+                permit(connection, present, now)
             if wish.kind == DecisionKind.SETTLE and to is not None:
                 said = {"said_by": wish.actor} if to == _S.SENT else None
                 won = settle(connection, wish.id, present.attempts, to, now, evidence=said, reason=wish.reason)
@@ -199,6 +236,11 @@ class ReviewDesk:
             )
             return after
 
+    def _level(self, connection: Connection, present: Outreach) -> Autonomy:
+        if self._levels is None:
+            return least(present.autonomy, Autonomy.APPROVE)
+        return self._levels.of(present, self._levels.of_playbooks(connection))
+
     def _seen(self, connection: Connection, wish: Wish) -> bool:
         return any(decision.event_key == wish.event_key for decision in decisions_of(connection, wish.id))
 
@@ -223,4 +265,10 @@ class ReviewDesk:
     def _cards(self, connection: Connection, outreaches: Sequence[Outreach]) -> list[CardView]:
         facts = card_facts(connection, [one.id for one in outreaches])
         zone = self._settings.shop.zone
-        return [build_card(one, facts[one.id], zone) for one in outreaches]
+        if self._levels is None:
+            return [build_card(one, facts[one.id], zone, least(one.autonomy, Autonomy.APPROVE)) for one in outreaches]
+        levels = self._levels.of_playbooks(connection)
+        going = self._levels.going(connection, outreaches, self._clock.now(), surely=False)
+        return [
+            build_card(one, facts[one.id], zone, self._levels.of(one, levels), going.get(one.id)) for one in outreaches
+        ]

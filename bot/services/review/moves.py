@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bot.decide.lifecycle import DECIDABLE, OutreachState
+from bot.decide.playbook import Autonomy
 from bot.errors import AlreadyDecided, InputError, Refused
 from bot.settings import Review
 from bot.store.enums import DecisionKind
 from bot.store.outreach import Outreach, OutreachColumns
 
-__all__ = ["ClaimedByOther", "DecidedByOther", "Wish", "move", "respect_claim"]
+__all__ = ["ClaimedByOther", "DecidedByOther", "DraftOnly", "Wish", "move", "respect_claim", "respect_level"]
 
 _S = OutreachState
 # How a decision reads in a sentence.
@@ -28,7 +29,11 @@ _PAST = {
     DecisionKind.UNDO: "taken back to the queue",
     DecisionKind.RETRY: "put up for another try",
     DecisionKind.SETTLE: "settled",
+    DecisionKind.HOLD: "stopped",
+    DecisionKind.CLOSE: "closed",
 }
+# What would let it be sent.
+_SENDING = frozenset({DecisionKind.APPROVE, DecisionKind.EDIT, DecisionKind.RETRY})
 
 
 class DecidedByOther(AlreadyDecided):
@@ -62,6 +67,17 @@ class ClaimedByOther(Refused):
         self.outreach = present
         until = f"{present.claimed_until:%H:%M} UTC" if present.claimed_until else "later"
         super().__init__(f"outreach {present.id} is claimed by {present.claimed_by} until {until}; ask them or wait")
+
+
+class DraftOnly(Refused):
+    """Its playbook makes drafts that are never sent."""
+
+    def __init__(self, present: Outreach) -> None:
+        self.outreach = present
+        super().__init__(
+            f"outreach {present.id} is a draft only (playbook {present.playbook}) and is never sent;"
+            " copy its words, then close or reject it"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +144,10 @@ def move(
             return frozenset({_S.FAILED, _S.UNCERTAIN}), _S.APPROVED, again
         case DecisionKind.SETTLE:
             return frozenset({_S.UNCERTAIN}), _S.SENT if wish.reason == "arrived" else _S.FAILED, {}
+        case DecisionKind.HOLD:
+            return frozenset({_S.SUGGESTED}), None, {}
+        case DecisionKind.CLOSE:
+            return DECIDABLE, _S.CLOSED, decided
 
 
 def _in_time(wish: Wish, present: Outreach, now: datetime) -> None:
@@ -147,6 +167,14 @@ def _undo_in_time(present: Outreach, review: Review, now: datetime) -> None:
     window = timedelta(seconds=review.undo_seconds)
     if present.state in (_S.REJECTED, _S.SNOOZED) and (present.decided_at or now) + window < now:
         raise Refused(f"the {review.undo_seconds} seconds to take this back are over (outreach {present.id})")
+
+
+def respect_level(wish: Wish, present: Outreach, level: Autonomy) -> None:
+    """Refuse what the level in force does not allow: sending a draft that is never sent, closing any other unsent."""
+    if level is Autonomy.DRAFT and wish.kind in _SENDING:
+        raise DraftOnly(present)
+    if level is not Autonomy.DRAFT and wish.kind is DecisionKind.CLOSE:
+        raise Refused(f"outreach {present.id} waits for a decision; approve, edit, snooze or reject it")
 
 
 def respect_claim(wish: Wish, present: Outreach, now: datetime) -> None:
