@@ -16,7 +16,16 @@ from sqlalchemy import Connection
 from bot.store.enums import DecisionKind
 from bot.store.tables import metadata
 
-__all__ = ["CardFacts", "Decided", "card_facts", "decisions_of", "deliveries_of", "record_decision"]
+__all__ = [
+    "CardFacts",
+    "Decided",
+    "Forecast",
+    "card_facts",
+    "decisions_of",
+    "deliveries_of",
+    "forecast_behind",
+    "record_decision",
+]
 
 decisions = metadata.tables["decisions"]
 deliveries = metadata.tables["deliveries"]
@@ -44,6 +53,19 @@ class CardFacts:
     article_version: int | None
     article_title: str | None
     arm: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """The prediction that an outreach was proposed on, as far as people are told about it."""
+
+    kind: str
+    as_of: datetime
+    probability: float
+    band: str
+    stage: str
+    reasons: Any
+    fragility: Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,3 +174,10 @@ def card_facts(connection: Connection, outreach_ids: Collection[int]) -> dict[in
         .where(outreaches.c.id.in_(list(outreach_ids)))
     )
     return {row.outreach_id: CardFacts(**row._mapping) for row in connection.execute(query)}
+
+
+def forecast_behind(connection: Connection, prediction_id: int) -> Forecast | None:
+    """Return the prediction that an outreach was proposed on; None where it was erased."""
+    names = [predictions.c[name] for name in Forecast.__dataclass_fields__]
+    row = connection.execute(sa.select(*names).where(predictions.c.id == prediction_id)).one_or_none()
+    return None if row is None else Forecast(**row._mapping)

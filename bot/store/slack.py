@@ -1,8 +1,9 @@
 """What Slack shows: which message stands for which outreach or hand-over, and what it showed last.
 
-Purposes: `card` (subject: outreach id), `handoff` (subject: hand-over id) and `digest` (subject: the ordinal of a local
-date). `shown` of a card is `VERSION:STATE[:undo]`; of a hand-over `STATE:ID` with the last utterance that stands in
-its thread; of a digest `WAITING/TOTAL`.
+Purposes: `card` (subject: outreach id), `handoff` (subject: hand-over id), `digest` (subject: the ordinal of a local
+date), `sending` (subject: the id of the audit entry about the global stop) and `home` (subject: `TEAM:USER`). `shown` of a
+card is `VERSION:STATE[:undo]`; of a hand-over `STATE:ID` with the last utterance that stands in its thread; of a digest
+`WAITING/TOTAL`; of a Home the filters that its owner chose, with the hash of the view as `ts`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ __all__ = [
     "CARD",
     "DIGEST",
     "HANDOFF",
+    "SENDING",
     "HandoffFacts",
     "Post",
     "Words",
@@ -33,8 +35,10 @@ __all__ = [
     "digest_counts",
     "handoff_facts",
     "handoffs_to_post",
+    "home_of",
     "post_of",
     "posted_handoffs",
+    "record_home",
     "record_post",
     "record_shown",
     "transcript",
@@ -46,7 +50,8 @@ conversations = metadata.tables["conversations"]
 utterances = metadata.tables["utterances"]
 customers = metadata.tables["customers"]
 
-CARD, HANDOFF, DIGEST = "card", "handoff", "digest"
+CARD, HANDOFF, DIGEST, SENDING = "card", "handoff", "digest", "sending"
+_HOME = "home"
 ACTIVE = (HandoffState.OPEN, HandoffState.TAKEN)
 _ACTIVE = tuple(state.value for state in ACTIVE)
 
@@ -122,6 +127,24 @@ def record_shown(connection: Connection, purpose: str, subject: int, shown: str,
         .where(slack_posts.c.purpose == purpose, slack_posts.c.subject == str(subject))
         .values(shown=shown, updated_at=now)
     )
+
+
+def home_of(connection: Connection, owner: str) -> tuple[str, str] | None:
+    """Return (filters, hash) of somebody's Home (`TEAM:USER`); None where they never opened it."""
+    query = sa.select(slack_posts.c.shown, slack_posts.c.ts).where(
+        slack_posts.c.purpose == _HOME, slack_posts.c.subject == owner
+    )
+    row = connection.execute(query).one_or_none()
+    return None if row is None else (str(row.shown), str(row.ts))
+
+
+def record_home(connection: Connection, owner: str, filters: str, view_hash: str, now: datetime) -> None:
+    """Remember which filters somebody chose for their Home, and which view stands there."""
+    changed = sa.update(slack_posts).where(slack_posts.c.purpose == _HOME, slack_posts.c.subject == owner)
+    values = {"shown": filters, "ts": view_hash, "updated_at": now}
+    if connection.execute(changed.values(**values)).rowcount == 0:
+        new = {"purpose": _HOME, "subject": owner, "channel": "", "posted_at": now}
+        insert_once(connection, slack_posts, {**new, **values})
 
 
 def cards_to_post(connection: Connection, now: datetime, limit: int) -> list[int]:

@@ -46,38 +46,8 @@ class Departure:
     def verdicts(
         self, connection: Connection, pairs: Sequence[tuple[Outreach, Customer]], now: datetime
     ) -> list[policy.Verdict]:
-        """Ask the policy about approved outreaches of one channel, by what the database says at this moment.
-
-        A fixed number of queries, however many they are.
-        """
-        rules, channel = self._settings.policy, pairs[0][0].channel
-        people = [person.id for _, person in pairs]
-        addresses = {person.id: address_of(person, channel) for _, person in pairs}
-        locks = locked(connection, people, now)
-        besides = [outreach.id for outreach, _ in pairs]
-        contacts = contacts_of(connection, people, now - LOOK_BACK, besides=besides)
-        consents = consent_of(connection, people, channel)
-        suppressed = is_suppressed(connection, channel, [one for one in addresses.values() if one is not None])
-        quiet = policy.QuietHours(start=rules.quiet_hours.start, end=rules.quiet_hours.end)
-        caps = policy.Caps(day=rules.caps.day, week=rules.caps.week, month=rules.caps.month)
-        return [
-            policy.ask(
-                policy.Facts(
-                    now=now,
-                    zone=customer_zone(person.timezone, self._settings.shop.zone),
-                    quiet_hours=quiet,
-                    caps=caps,
-                    contacts=contacts[person.id],
-                    has_address=addresses[person.id] is not None,
-                    consent=consents[person.id],
-                    consent_required=rules.require_consent,
-                    suppressed=addresses[person.id] in suppressed,
-                    open_issue=locks[person.id][0],
-                    with_a_human=locks[person.id][1],
-                )
-            )
-            for _, person in pairs
-        ]
+        """Ask the policy about approved outreaches of one channel, by what the database says at this moment."""
+        return ask_policy(self._settings, connection, pairs, now)
 
     def outreach_message(self, claimed: Claimed) -> Message:
         """Render the approved version of an outreach."""
@@ -134,3 +104,40 @@ class Departure:
         )
         plain = self._catalogue.render_email_text(**common, unsubscribe_url=url, proactive=message.proactive)
         return replace(message, html=html, plain=plain)
+
+
+def ask_policy(
+    settings: Settings, connection: Connection, pairs: Sequence[tuple[Outreach, Customer]], now: datetime
+) -> list[policy.Verdict]:
+    """Ask the policy about outreaches of one channel, by what the database says at this moment.
+
+    A fixed number of queries, however many they are.
+    """
+    rules, channel = settings.policy, pairs[0][0].channel
+    people = [person.id for _, person in pairs]
+    addresses = {person.id: address_of(person, channel) for _, person in pairs}
+    locks = locked(connection, people, now)
+    besides = [outreach.id for outreach, _ in pairs]
+    contacts = contacts_of(connection, people, now - LOOK_BACK, besides=besides)
+    consents = consent_of(connection, people, channel)
+    suppressed = is_suppressed(connection, channel, [one for one in addresses.values() if one is not None])
+    quiet = policy.QuietHours(start=rules.quiet_hours.start, end=rules.quiet_hours.end)
+    caps = policy.Caps(day=rules.caps.day, week=rules.caps.week, month=rules.caps.month)
+    return [
+        policy.ask(
+            policy.Facts(
+                now=now,
+                zone=customer_zone(person.timezone, settings.shop.zone),
+                quiet_hours=quiet,
+                caps=caps,
+                contacts=contacts[person.id],
+                has_address=addresses[person.id] is not None,
+                consent=consents[person.id],
+                consent_required=rules.require_consent,
+                suppressed=addresses[person.id] in suppressed,
+                open_issue=locks[person.id][0],
+                with_a_human=locks[person.id][1],
+            )
+        )
+        for _, person in pairs
+    ]
