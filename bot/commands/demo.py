@@ -25,11 +25,19 @@ from bot.demo.workspace import default_folder, local_slack_binary
     help="Where the demo works; an older demo there is replaced.",
 )
 @click.option("--terminal", is_flag=True, help="Draw the cards in the terminal even if local-slack is there.")
-def demo_command(tour: bool, data: Path | None, folder: Path, terminal: bool) -> int:
+@click.option(
+    "--pace",
+    type=click.FloatRange(0, 100),
+    default=1.0,
+    show_default=True,
+    help="How long the pauses of the day are that it shows by itself; 0: nothing happens unless you do it.",
+)
+def demo_command(tour: bool, data: Path | None, folder: Path, terminal: bool, pace: float) -> int:
     """Show the whole loop on an invented shop.
 
-    With AFTERCARE_LOCAL_SLACK naming local-slack's binary (`make demo` sees to it) the cards are posted to a Slack-speaking
-    server on loopback; otherwise they are drawn here.
+    Without --tour it stays there to be tried out: mails can be read and answered on a page of this machine. With
+    AFTERCARE_LOCAL_SLACK naming local-slack's binary (`make demo` sees to it) the cards are posted to a Slack-speaking
+    server; otherwise they are drawn here.
     """
     binary = None if terminal else local_slack_binary()
-    return run_demo(DemoOptions(tour=tour, data=data, folder=folder, local_slack=binary))
+    return run_demo(DemoOptions(tour=tour, data=data, folder=folder, local_slack=binary, pace=pace))

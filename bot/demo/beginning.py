@@ -16,13 +16,19 @@ from bot.services.prediction.retraining import TrainingReport
 from bot.services.prediction.scored import ScoredSubject
 from bot.store.enums import PlanDecision
 
-__all__ = ["begin", "import_folder", "plan_day", "score_all", "train_again", "train_all"]
+__all__ = ["begin", "import_folder", "plan_day", "prepare", "score_all", "train_again", "train_all"]
 
 FEWEST_ARTICLES = 10
 
 
 def begin(stage: Stage) -> list[PlanLine]:
     """Go from nothing to a planned day."""
+    prepare(stage)
+    return plan_day(stage)
+
+
+def prepare(stage: Stage) -> None:
+    """Go from nothing to scored orders."""
     narrator = stage.narrator
     narrator.step("Import: the shop's files come in")
     narrator.say(*stage.scenery.describe())
@@ -32,7 +38,6 @@ def begin(stage: Stage) -> list[PlanLine]:
     narrator.expect(len(articles) >= FEWEST_ARTICLES, "the articles that come with Aftercare are there")
     train_all(stage)
     score_all(stage)
-    return plan_day(stage)
 
 
 def import_folder(stage: Stage, folder: Path) -> list[FileReport]:

@@ -5,7 +5,7 @@ The world has moved on as the check-ins made it; Aftercare knows no more of it t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from bot.clock import ManualClock
 from bot.decide.lifecycle import OutreachState
@@ -16,10 +16,11 @@ from bot.demo.timeline import Contacts
 from bot.services.insight import Insight, Lift
 from bot.services.planning.plan_lines import PlanLine
 from bot.services.prediction.labelling import Labeller
+from bot.services.review.cards import CardView
 from bot.store.enums import PlanDecision
 from bot.store.outreach import list_outreach
 
-__all__ = ["fourteen_days_later"]
+__all__ = ["REACHED", "contacts_of", "fourteen_days_later", "tell_lift"]
 
 REACHED = frozenset({OutreachState.SENT, OutreachState.REPLIED, OutreachState.CLOSED})
 # The playbook whose true effect the invented shop knows.
@@ -52,8 +53,16 @@ def fourteen_days_later(stage: Stage, clock: ManualClock, lines: Sequence[PlanLi
 
 
 def _measure(stage: Stage, lines: Sequence[PlanLine]) -> None:
+    stage.narrator.step("Lift: did writing help?")
+    lifts = tell_lift(stage)
+    measured = next((lift for lift in lifts if lift.playbook == PLANTED), None)
+    if measured is not None:
+        _hold_against_truth(stage, lines, measured)
+
+
+def tell_lift(stage: Stage) -> Sequence[Lift]:
+    """Say what writing changed, playbook by playbook."""
     narrator = stage.narrator
-    narrator.step("Lift: did writing help?")
     lifts = Insight(stage.app.database, stage.app.clock, stage.app.settings).lift()
     narrator.say("aftercare report lift, which compares those drawn to be contacted with those held out:")
     for lift in lifts:
@@ -63,9 +72,16 @@ def _measure(stage: Stage, lines: Sequence[PlanLine]) -> None:
             days = stage.app.settings.predictors.churn.horizon_days
             narrator.say(f"  {playbook.id}:", f"    not yet: whether a customer came back is seen after {days} days")
     narrator.expect(any(lift.effect.treated.n and lift.effect.holdout.n for lift in lifts), "both arms were compared")
-    measured = next((lift for lift in lifts if lift.playbook == PLANTED), None)
-    if measured is not None:
-        _hold_against_truth(stage, lines, measured)
+    return lifts
+
+
+def contacts_of(cards: Iterable[CardView]) -> Contacts:
+    """Return who was written to, by the check-ins that left."""
+    sent = list(cards)
+    return Contacts(
+        orders=frozenset(card.order_key for card in sent if card.order_key is not None),
+        customers=frozenset(card.customer_key for card in sent if card.order_key is None),
+    )
 
 
 def _hold_against_truth(stage: Stage, lines: Sequence[PlanLine], measured: Lift) -> None:

@@ -77,9 +77,14 @@ class LocalSlack:
 
     @classmethod
     def start(
-        cls, binary: Path, folder: Path, people: Sequence[Person], agents: Sequence[Person] = AGENTS
+        cls, binary: Path, folder: Path, people: Sequence[Person], agents: Sequence[Person] = AGENTS, *, port: int = 0
     ) -> LocalSlack:
-        """Start the server on a free port of 127.0.0.1.
+        """Start the server.
+
+        Parameters
+        ----------
+        port : int
+            0: any free one.
 
         Raises
         ------
@@ -89,7 +94,7 @@ class LocalSlack:
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / "local-slack.yaml"
         file.write_text(yaml.safe_dump(_workspace(people, agents), allow_unicode=True), encoding="utf-8")
-        command = [str(binary), "--config", str(file), "--port", "0", "--base-host", "127.0.0.1"]
+        command = [str(binary), "--config", str(file), "--port", str(port), "--base-host", "127.0.0.1"]
         try:
             process = subprocess.Popen(  # noqa: S603 - the binary that our own Makefile installed
                 [*command, "--files-dir", str(folder / "files")],

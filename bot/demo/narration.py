@@ -12,8 +12,9 @@ from pathlib import Path
 from rich import box
 from rich.console import Console, RenderableType
 from rich.markup import escape
+from rich.padding import Padding
 from rich.panel import Panel
-from rich.table import Table
+from rich.table import Column, Table
 
 
 class Narrator:
@@ -50,7 +51,14 @@ class Narrator:
     def say(self, *lines: str) -> None:
         """Say what happened, a sentence a line."""
         for line in lines:
-            self.console.print(f"  {escape(line)}")
+            words = line.lstrip(" ")
+            self.console.print(Padding(escape(words), (0, 0, 0, 2 + len(line) - len(words)), expand=False))
+
+    def event(self, when: str, words: str, *, ahead: bool = False) -> None:
+        """Say what happened at a time of the day, or (`ahead`) what will."""
+        row = Table.grid(Column(width=11), Column())
+        row.add_row(f"  {escape(when)}", f"[dim]{escape(words)}[/dim]" if ahead else escape(words))
+        self.console.print(row)
 
     def quote(self, who: str, text: str) -> None:
         """Show words as a person sees them."""

@@ -16,6 +16,7 @@ import structlog
 from bot.clock import Clock
 from bot.demo.local_slack import LocalSlack
 from bot.demo.narration import Narrator, file_link
+from bot.demo.ports import BOT_PORT, SLACK_PORT, free_port
 from bot.demo.scenery import Scenery
 from bot.demo.workspace import Plan, Workspace
 from bot.errors import ChannelError
@@ -29,6 +30,7 @@ class Casting:
     holdout_share: float
     capacity: int
     local_slack: Path | None
+    served: bool = False  # its pages are looked at: on the same ports each time, where these are free
 
 
 class Stage:
@@ -61,6 +63,7 @@ class Stage:
                     currency=self.scenery.currency,
                     holdout_share=self._casting.holdout_share,
                     capacity=self._casting.capacity,
+                    web_port=free_port(BOT_PORT) if self._casting.served else 0,
                 ),
                 self.slack,
             )
@@ -86,7 +89,10 @@ class Stage:
             return
         try:
             self.slack = LocalSlack.start(
-                self._casting.local_slack, self.workspace.folder / "slack", self.scenery.people()
+                self._casting.local_slack,
+                self.workspace.folder / "slack",
+                self.scenery.people(),
+                port=free_port(SLACK_PORT) if self._casting.served else 0,
             )
         except ChannelError as error:
             self.narrator.say(f"No Slack here, so the cards are drawn in this terminal: {error}")

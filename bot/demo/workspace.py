@@ -20,6 +20,7 @@ import yaml
 
 from bot.config import Settings, load_settings
 from bot.demo.local_slack import AGENTS, APP_TOKEN, BOT_TOKEN, REVIEW_CHANNEL, LocalSlack
+from bot.demo.ports import BOT_PORT, LOOPBACK
 from bot.errors import UsageError
 
 MARKER = ".aftercare-demo"
@@ -35,6 +36,8 @@ class Plan:
         How many customers nobody writes to, so that the effect can be measured.
     capacity : int
         How many check-ins are proposed in a day.
+    web_port : int
+        Where the bot's own pages are: the links in mails lead there. 0: any free one, for a demo without them.
     """
 
     shop_name: str
@@ -43,6 +46,7 @@ class Plan:
     holdout_share: float
     capacity: int
     horizon_days: int = 14
+    web_port: int = 0
 
 
 class Workspace:
@@ -54,6 +58,7 @@ class Workspace:
         self.clock_file = self.folder / "now"
         self.environment_file = self.folder / "demo.env"
         self.outbox = self.folder / "outbox"
+        self.sent = self.folder / "sent"
 
     def make_afresh(self) -> bool:
         """Make the folder empty; return whether there was an older demo in it.
@@ -88,11 +93,12 @@ class Workspace:
         self.clock_file.write_text(f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}\n", encoding="utf-8")
 
     def _environment(self, slack: LocalSlack | None) -> Mapping[str, str]:
-        # The secret is a throw-away: the demo's mails go nowhere.
+        # The secrets are throw-aways: the demo's mails go nowhere, and come from here only.
         values = {
             "AFTERCARE_CONFIG": str(self.config),
             "AFTERCARE_NOW": f"@{self.clock_file}",
             "AFTERCARE_SECRET_KEY": secrets.token_urlsafe(32),
+            "AFTERCARE_MAIL_HOOK_SECRET": secrets.token_urlsafe(32),
         }
         if slack is not None:
             values |= {
@@ -117,7 +123,7 @@ def local_slack_binary(environment: Mapping[str, str] = os.environ) -> Path | No
 def _tree(plan: Plan, slack: LocalSlack | None) -> dict[str, Any]:
     return {
         "shop": {"name": plan.shop_name, "timezone": plan.timezone, "currency": plan.currency},
-        "web": {"port": 0},
+        "web": {"port": plan.web_port, "base_url": f"http://{LOOPBACK}:{plan.web_port or BOT_PORT}"},
         "slack": (
             {"mode": "socket", "review_channel": REVIEW_CHANNEL, "agents": [agent.id for agent in AGENTS]}
             if slack is not None
