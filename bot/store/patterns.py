@@ -15,6 +15,8 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from bot.decide.emergence import PatternState
+from bot.decide.lifecycle import OutreachState
+from bot.store.enums import PatternAnswer
 from bot.store.once import insert_once
 from bot.store.tables import metadata
 from predictors.moments import RATING_KINDS
@@ -23,11 +25,15 @@ from predictors.trouble import KINDS, TEXTS
 __all__ = [
     "Sighting",
     "StoredPattern",
+    "answer_pattern",
+    "check_ins_for",
     "close_pattern",
     "mark_told",
     "open_pattern",
     "order_keys",
+    "pattern",
     "patterns_at",
+    "patterns_to_show",
     "product_labels",
     "read_texts",
     "see_pattern",
@@ -50,6 +56,8 @@ class Sighting:
     exposed: int
     expected: float
     p_value: float
+    sentence: str
+    silent: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +66,10 @@ class StoredPattern:
 
     Attributes
     ----------
+    sentence, silent : str or None, int or None
+        How it was said at the latest look, and how many orders had not complained; None: an earlier version looked.
+    answer, answered_by, answered_at : optional
+        What an agent said to it.
     news_at, news_troubled : datetime, int
         When it was last new or grown, and how many customers had trouble then.
     told_at : datetime or None
@@ -79,6 +91,11 @@ class StoredPattern:
     news_at: datetime
     news_troubled: int
     told_at: datetime | None
+    sentence: str | None
+    silent: int | None
+    answer: PatternAnswer | None
+    answered_by: str | None
+    answered_at: datetime | None
 
     @property
     def identity(self) -> tuple[str, str]:
@@ -131,6 +148,47 @@ def mark_told(connection: Connection, pattern_id: int, now: datetime) -> None:
     connection.execute(sa.update(patterns).where(patterns.c.id == pattern_id).values(told_at=now))
 
 
+def pattern(connection: Connection, pattern_id: int) -> StoredPattern | None:
+    """Return one pattern; None where there is none."""
+    row = connection.execute(sa.select(patterns).where(patterns.c.id == pattern_id)).one_or_none()
+    return None if row is None else _stored(row)
+
+
+def patterns_to_show(connection: Connection, since: datetime) -> list[StoredPattern]:
+    """Return the patterns that people may want to see: the open ones, and those that ended since an instant."""
+    columns = patterns.c
+    shown = columns.sentence.is_not(None) & (columns.closed_at.is_(None) | (columns.closed_at >= since))
+    return [_stored(row) for row in connection.execute(sa.select(patterns).where(shown).order_by(columns.id))]
+
+
+def answer_pattern(connection: Connection, pattern_id: int, answer: PatternAnswer, actor: str, now: datetime) -> bool:
+    """Write down what an agent says to an open pattern; False: it is over, or this was said already."""
+    columns = patterns.c
+    statement = (
+        sa.update(patterns)
+        .where(columns.id == pattern_id, columns.state == PatternState.OPEN.value)
+        .where(columns.answer.is_(None) | (columns.answer != answer.value))
+        .values(answer=answer.value, answered_by=actor, answered_at=now)
+    )
+    return connection.execute(statement).rowcount == 1
+
+
+def check_ins_for(
+    connection: Connection, pattern_ids: Iterable[int]
+) -> dict[int, list[tuple[int, int, OutreachState]]]:
+    """Return (id, version, state) of the check-ins that were proposed for the sake of patterns, by pattern."""
+    columns = metadata.tables["outreaches"].c
+    query = (
+        sa.select(columns.pattern_id, columns.id, columns.version, columns.state)
+        .where(columns.pattern_id.in_(list(pattern_ids)))
+        .order_by(columns.id)
+    )
+    found: dict[int, list[tuple[int, int, OutreachState]]] = {}
+    for row in connection.execute(query):
+        found.setdefault(row.pattern_id, []).append((row.id, row.version, OutreachState(row.state)))
+    return found
+
+
 def read_texts(connection: Connection, *, since: datetime, until: datetime) -> pl.DataFrame:
     """Return `predictors.trouble.TEXTS` of what was recorded after `since` and by `until`."""
     touchpoints = metadata.tables["touchpoints"]
@@ -171,6 +229,8 @@ def _figures(sighting: Sighting) -> dict[str, Any]:
         "exposed": sighting.exposed,
         "expected": sighting.expected,
         "p_value": sighting.p_value,
+        "sentence": sighting.sentence,
+        "silent": sighting.silent,
     }
 
 
@@ -179,4 +239,5 @@ def _open(cell: str, kind: str) -> tuple[sa.ColumnElement[bool], ...]:
 
 
 def _stored(row: Any) -> StoredPattern:
-    return StoredPattern(**{**row._mapping, "state": PatternState(row.state)})
+    answer = None if row.answer is None else PatternAnswer(row.answer)
+    return StoredPattern(**{**row._mapping, "state": PatternState(row.state), "answer": answer})

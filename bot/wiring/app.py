@@ -37,12 +37,14 @@ if TYPE_CHECKING:
     from bot.services.delivery.deliverer import Deliverer
     from bot.services.importing.importer import Importer
     from bot.services.mail.mailroom import Mailroom
+    from bot.services.planning.pattern_desk import PatternDesk
     from bot.wiring.mail import build_mailbox, build_mailroom
 else:
     build_mailbox = OnFirstUse("bot.wiring.mail", "build_mailbox")
     build_mailroom = OnFirstUse("bot.wiring.mail", "build_mailroom")
     Deliverer = OnFirstUse("bot.services.delivery.deliverer", "Deliverer")
     Importer = OnFirstUse("bot.services.importing.importer", "Importer")
+    PatternDesk = OnFirstUse("bot.services.planning.pattern_desk", "PatternDesk")
 
 # Deliveries are looked for this often at least: a customer who was promised an answer does not wait for a tick.
 DELIVERY_SECONDS = 1.0
@@ -85,6 +87,19 @@ class App(PlanningParts):
     def autopilot(self) -> Autopilot:
         """Approves what goes out unasked."""
         return Autopilot(self.database, self.clock, self.levels, self.review, self.earning)
+
+    @cached_property
+    def pattern_desk(self) -> PatternDesk:
+        """Takes what agents say to patterns."""
+        return PatternDesk(
+            self.database,
+            self.clock,
+            self.settings,
+            self.review,
+            self.playbooks,
+            patterns=lambda: self.patterns,
+            planner=lambda: self.planner,
+        )
 
     @cached_property
     def email_identity(self) -> Identity:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.config import Settings
-from bot.decide.playbook import Candidate, TriggerEvent, mismatch
+from bot.decide.playbook import PATTERN, Autonomy, Candidate, TriggerEvent, mismatch
 from bot.decide.playbook_reading import PlaybookError, parse_duration, read_playbook
 from bot.errors import ConfigurationError, InputError, NotFound
 from bot.services.planning.playbooks import SHIPPED, load_playbooks, read_file
@@ -86,7 +86,12 @@ def test_every_kind_of_mistake_is_reported_at_once_with_its_line(tmp_path: Path)
 def test_the_shipped_playbooks_are_sound_and_their_templates_render_on_each_channel() -> None:
     catalogue = Catalogue.load()
     playbooks = load_playbooks(Settings(), catalogue.names)
-    assert [one.id for one in playbooks.all] == ["delivery_at_risk", "how_to_start", "quiet_customer"]
+    assert [one.id for one in playbooks.all] == [
+        "delivery_at_risk",
+        "how_to_start",
+        "quality_pattern",
+        "quiet_customer",
+    ]
     for playbook in playbooks.all:
         for step in playbook.steps:
             for channel in CHANNELS:
@@ -176,7 +181,7 @@ def test_a_shops_own_playbook_takes_the_place_of_a_shipped_one(tmp_path: Path) -
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump({**tree, "title": "Our own"}))
     found = load_playbooks(Settings.model_validate({"playbooks": {"dir": str(tmp_path)}}))
     assert found.get("how_to_start").playbook.title == "Our own"
-    assert len(found.all) == 3
+    assert len(found.all) == 4
 
 
 def test_two_files_with_one_id_and_a_missing_folder_are_errors(tmp_path: Path) -> None:
@@ -241,3 +246,48 @@ def test_audiences_can_be_narrowed(limits: dict[str, Any], why: str | None) -> N
     playbook = load_playbooks(Settings()).get("delivery_at_risk").playbook
     narrowed = replace(playbook, audience=replace(playbook.audience, **limits))
     assert mismatch(narrowed, LATE, NOW) == why
+
+
+def written(tmp_path: Path, **changed: Any) -> Path:
+    """Write a shipped playbook with other keys; None takes one away."""
+    tree = {**yaml.safe_load((SHIPPED / "how_to_start.yaml").read_text()), **changed}
+    file = tmp_path / "changed.yaml"
+    file.write_text(yaml.safe_dump({key: value for key, value in tree.items() if value is not None}))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"autonomy": "auto_after"}, "auto_after: is missing; write how long agents have to stop it, such as 20m"),
+        ({"autonomy": "auto_after", "auto_after": "10s"}, "auto_after: '10s' is no time span"),
+        ({"autonomy": "auto_after", "auto_after": "0m"}, "auto_after: '0m' is no time span"),
+        ({"autonomy": "approve", "auto_after": "20m"}, "auto_after: belongs to autonomy: auto_after"),
+        ({"autonomy": "auto", "auto_after": "20m"}, "auto_after: belongs to autonomy: auto_after"),
+        ({"autonomy": "full"}, "write draft or approve or auto_after or auto"),
+        ({"audience": {"pattern": {"dimensions": ["batch"]}}}, "audience.pattern.dimensions.0: 'batch' is not known"),
+        ({"audience": {"pattern": {"kinds": ["Charging!"]}}}, "audience.pattern.kinds.0: 'Charging!' is no kind"),
+        ({"audience": {"pattern": {"lots": []}}}, "audience.pattern.lots: unknown key"),
+        ({"audience": {"pattern": {}, "prediction": {"kind": "issue"}}}, "write either prediction or pattern"),
+    ],
+)
+def test_autonomy_and_patterns_are_checked_when_a_playbook_is_read(
+    tmp_path: Path, changed: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(PlaybookError) as caught:
+        read_file(written(tmp_path, **changed))
+    assert message in str(caught.value)
+
+
+def test_a_playbook_may_go_out_after_a_while_or_take_its_audience_from_any_pattern(tmp_path: Path) -> None:
+    playbook = read_file(written(tmp_path, autonomy="auto_after", auto_after="20m"))
+    assert (playbook.autonomy, playbook.auto_after) == (Autonomy.AUTO_AFTER, timedelta(minutes=20))
+    playbook = read_file(written(tmp_path, audience={"pattern": None}))
+    assert playbook.kind == PATTERN
+    assert playbook.audience.pattern is not None
+    assert playbook.audience.pattern.meets("lot", "charging")
+    only = read_file(written(tmp_path, audience={"pattern": {"dimensions": ["lot"], "kinds": ["charging"]}}))
+    assert only.audience.pattern is not None
+    assert [only.audience.pattern.meets(*one) for one in (("lot", "charging"), ("lot", "return"), ("seller", "charging"))] == [
+        True, False, False,
+    ]  # fmt: skip

@@ -136,15 +136,17 @@ class Patterns:
             for one in known
         ]
         changes = follow(opened, {one.identity: one.troubled for one in found}, now)
+        with self._database.read() as connection:
+            labels = _labels(connection, found)
         with self._database.write() as connection:
             for change in changes:
                 cell, kind = change.identity
                 if change.step is Step.CLOSED:
                     store.close_pattern(connection, cell, kind, now)
                 elif change.step is Step.NEW:
-                    store.open_pattern(connection, _sighting(by_identity[change.identity]), now)
+                    store.open_pattern(connection, _sighting(by_identity[change.identity], labels), now)
                 else:
-                    sighting = _sighting(by_identity[change.identity])
+                    sighting = _sighting(by_identity[change.identity], labels)
                     store.see_pattern(connection, sighting, now, is_news=change.is_news)
         steps = {step.value: sum(change.step is step for change in changes) for step in Step}
         log.info("patterns_followed", **steps)
@@ -175,8 +177,7 @@ class Patterns:
         ids = {order for one in found for order in (*one.troubled_orders, *one.silent_orders)}
         with self._database.read() as connection:
             concerned = _concerned(connection, ids)
-            products = [one.cell.product_id for one in found if one.cell.product_id is not None]
-            labels = store.product_labels(connection, products)
+            labels = _labels(connection, found)
         return [
             PatternReport(
                 pattern=one,
@@ -221,7 +222,11 @@ def _shown(name: str) -> str:
     return plain if len(plain) <= LONGEST_NAME else f"{plain[: LONGEST_NAME - 1]}…"
 
 
-def _sighting(pattern: Pattern) -> Sighting:
+def _labels(connection: Connection, found: Sequence[Pattern]) -> dict[int, tuple[str, str | None]]:
+    return store.product_labels(connection, [one.cell.product_id for one in found if one.cell.product_id is not None])
+
+
+def _sighting(pattern: Pattern, labels: Mapping[int, tuple[str, str | None]]) -> Sighting:
     return Sighting(
         cell=pattern.cell.key,
         kind=pattern.kind,
@@ -230,6 +235,8 @@ def _sighting(pattern: Pattern) -> Sighting:
         exposed=pattern.exposed,
         expected=pattern.expected,
         p_value=pattern.p_value,
+        sentence=sentence(pattern, labels),
+        silent=len(pattern.silent_orders),
     )
 
 
