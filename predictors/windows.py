@@ -8,10 +8,12 @@ nothing is held but the sums so far. The features are those of `predictors.featu
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from predictors.features import describe, finished, order_facts
@@ -26,6 +28,9 @@ __all__ = ["OrdersByTime"]
 FACTS_A_WINDOW = 200_000
 # Every so manieth fact says where windows end.
 _SAMPLED = 16
+# Rows of a file that are read at once.
+ROWS_A_READ = 8192
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class OrdersByTime:
@@ -93,14 +98,40 @@ class OrdersByTime:
         return list(zip([None, *ends], [*ends, None], strict=True))
 
 
+class _Carried:
+    """The sums of every key met so far, one row a key.
+
+    What the latest windows changed is kept apart, so that a window does not write down again the sums of all
+    customers that a large shop has; the two are put together when there is half as much of it.
+    """
+
+    def __init__(self, sums: pl.DataFrame) -> None:
+        self._column = sums.columns[0]
+        self._old = sums
+        self._new = sums.clear()
+
+    def of(self, keys: pl.DataFrame) -> pl.DataFrame:
+        """Return the rows of some keys."""
+        on = self._column
+        new = self._new.join(keys, on=on, how="semi")
+        return pl.concat([self._old.join(keys, on=on, how="semi").join(new, on=on, how="anti"), new])
+
+    def renew(self, keys: pl.DataFrame, sums: pl.DataFrame) -> None:
+        """Write down the rows of some keys, all of which are in `keys`."""
+        self._new = pl.concat([self._new.join(keys, on=self._column, how="anti"), sums])
+        if 2 * self._new.height >= self._old.height:
+            self._old = pl.concat([self._old.join(self._new, on=self._column, how="anti"), self._new])
+            self._new = self._old.clear()
+
+
 class _CarriedSums:
     """The sums of all histories up to a window's beginning, and in the window itself."""
 
     def __init__(self) -> None:
         self._wanted = {column: wanted_sums(column, name) for column, name in KEYS.items()}
-        self._now: dict[str, pl.DataFrame] = {}
+        self._now: dict[str, _Carried] = {}
         # The same, so many days earlier.
-        self._before: dict[str, pl.DataFrame] = {}
+        self._before: dict[str, _Carried] = {}
 
     def open(
         self, facts: pl.DataFrame | None, lags: bool, earlier: pl.DataFrame | None, subjects: pl.DataFrame | None
@@ -127,25 +158,52 @@ class _CarriedSums:
             return running, running
         return running, self._advance(self._before, self._earlier, wanted)
 
-    def _advance(self, states: dict[str, pl.DataFrame], facts: pl.DataFrame | None, wanted: Sums) -> pl.DataFrame:
+    def _advance(self, states: dict[str, _Carried], facts: pl.DataFrame | None, wanted: Sums) -> pl.DataFrame:
         column, state = wanted.column, states.get(wanted.column)
         if facts is None:
             facts = pl.DataFrame(schema={column: self._key_type(column), "available_at": pl.Datetime("us", "UTC")})
             facts = facts.with_columns(pl.lit(0.0).alias(count) for count in {*wanted.whole, *wanted.fading})
         if state is None:
             running = running_sums(facts, wanted)
-            states[column] = last_sums(running, wanted)
+            states[column] = _Carried(last_sums(running, wanted))
             return running
         met = [frame.select(column) for frame in (facts, self._subjects) if frame is not None]
         keys = pl.concat(met).unique()
-        running = running_sums(facts, wanted, state.join(keys, on=column, how="semi"))
-        states[column] = pl.concat([state.join(keys, on=column, how="anti"), last_sums(running, wanted)])
+        running = running_sums(facts, wanted, state.of(keys))
+        state.renew(keys, last_sums(running, wanted))
         return running
 
     def _key_type(self, column: str) -> pl.DataType:
         known = next((frame for frame in (self._facts, self._subjects, self._earlier) if frame is not None), None)
         assert known is not None  # a window has facts or subjects
         return known.schema[column]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """Rows in the order of their time, in memory or in a file that is read some rows at a time.
+
+    Attributes
+    ----------
+    firsts : array of int
+        The time of every `ROWS_A_READ`th row, microseconds since 1970.
+    last : int
+    """
+
+    rows: pl.LazyFrame
+    firsts: npt.NDArray[np.int64]
+    last: int
+
+    def between(self, at: str, low: datetime | None, high: datetime | None) -> pl.DataFrame | None:
+        # A shop of ten times the orders has parts a tenth as long that reach as far into days to come: whole parts
+        # must not be read for each window.
+        begin = 0 if low is None else max(int(np.searchsorted(self.firsts, _instant(low), side="left")) - 1, 0)
+        end = len(self.firsts) if high is None else int(np.searchsorted(self.firsts, _instant(high), side="left"))
+        if begin >= end or (low is not None and self.last < _instant(low)):
+            return None
+        rows = self.rows.slice(begin * ROWS_A_READ, (end - begin) * ROWS_A_READ)
+        within = [] if low is None else [pl.col(at) >= low]
+        return rows.filter(*within, *([] if high is None else [pl.col(at) < high])).collect()
 
 
 class _Pile:
@@ -155,37 +213,36 @@ class _Pile:
         self._folder = folder
         self._name = name
         self._column = column
-        self._parts: list[tuple[pl.DataFrame | Path, datetime, datetime]] = []
+        self._parts: list[_Part] = []
         self._samples: list[pl.Series] = []
         self.height = 0
 
     def add(self, frame: pl.DataFrame) -> None:
         if not frame.height:
             return
-        low, high = frame.select(low=pl.col(self._column).min(), high=pl.col(self._column).max()).row(0)
-        self._samples.append(frame[self._column].gather_every(_SAMPLED).to_physical())
+        frame = frame.sort(self._column, maintain_order=True)
+        at = frame[self._column].to_physical()
+        self._samples.append(at.gather_every(_SAMPLED))
         self.height += frame.height
-        kept: pl.DataFrame | Path = frame
+        rows = frame.lazy()
         if self._folder is not None:
-            kept = self._folder / f"{self._name}-{len(self._parts)}.arrow"
-            frame.write_ipc(kept, compression="lz4")
-        self._parts.append((kept, low, high))
+            file = self._folder / f"{self._name}-{len(self._parts)}.arrow"
+            frame.write_ipc(file, compression="lz4", record_batch_size=ROWS_A_READ)
+            rows = pl.scan_ipc(file)
+        self._parts.append(_Part(rows=rows, firsts=at.gather_every(ROWS_A_READ).to_numpy(), last=at[-1]))
 
     def between(self, low: datetime | None, high: datetime | None) -> pl.DataFrame | None:
         """Return the rows from `low` up to `high` (not included); None where there are none."""
-        at = pl.col(self._column)
-        within = pl.lit(True) if low is None else at >= low
-        within = within if high is None else within & (at < high)
-        found = [
-            (kept.lazy() if isinstance(kept, pl.DataFrame) else pl.scan_ipc(kept)).filter(within).collect()
-            for kept, first, last in self._parts
-            if (low is None or last >= low) and (high is None or first < high)
-        ]
-        found = [frame for frame in found if frame.height]
-        return pl.concat(found) if found else None
+        found = [part.between(self._column, low, high) for part in self._parts]
+        there = [frame for frame in found if frame is not None and frame.height]
+        return pl.concat(there) if there else None
 
-    def sampled(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    def sampled(self) -> npt.NDArray[np.int64]:
         return pl.concat(self._samples).to_numpy() if self._samples else np.empty(0, dtype=np.int64)
+
+
+def _instant(at: datetime) -> int:
+    return (at - _EPOCH) // timedelta(microseconds=1)
 
 
 def _sorted(facts: pl.DataFrame | None) -> pl.DataFrame | None:

@@ -40,8 +40,9 @@ def _some(seen: Snapshot, number: int, of: int) -> Snapshot:
 @pytest.mark.parametrize("facts_a_window", [64, 700, 10**6])
 @pytest.mark.parametrize(("recent_days", "filed"), [(None, True), (20, False)])
 def test_windows_change_no_bit_of_any_feature(
-    tmp_path: Path, facts_a_window: int, recent_days: int | None, filed: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, facts_a_window: int, recent_days: int | None, filed: bool
 ) -> None:
+    monkeypatch.setattr("predictors.windows.ROWS_A_READ", 40)
     moments = order_moments(SHOP, due_days=14)
     laid_by = OrdersByTime(tmp_path if filed else None, facts_a_window=facts_a_window)
     for number in range(3):
