@@ -92,12 +92,14 @@ class Snapshot:
         if self.until.tzinfo is None:
             raise NaiveFrameError("Snapshot.until has no time zone; pass an aware datetime")
         for name in FRAMES:
-            known = validated(name, getattr(self, name)).lazy().filter(pl.col("recorded_at") <= self.until)
-            if "superseded_at" in FRAMES[name][0]:
+            known = validated(name, getattr(self, name))
+            if _later(known["recorded_at"], self.until):
+                known = known.filter(pl.col("recorded_at") <= self.until)
+            if "superseded_at" in FRAMES[name][0] and _later(known["superseded_at"], self.until):
                 # What was replaced only after `until` was still current then.
                 ended = pl.when(pl.col("superseded_at") <= self.until).then(pl.col("superseded_at"))
                 known = known.with_columns(ended.alias("superseded_at"))
-            object.__setattr__(self, name, known.collect())
+            object.__setattr__(self, name, known)
 
     def at(self, until: datetime) -> Snapshot:
         """Return the snapshot of an earlier instant."""
@@ -135,9 +137,14 @@ def validated(name: str, frame: pl.DataFrame) -> pl.DataFrame:
             not_numbers.append(column)
     if not_numbers:
         result = result.with_columns(pl.col(not_numbers).fill_nan(None))
-    if result[list(key)].is_duplicated().any():
+    if result.height > 1 and result[list(key)].is_duplicated().any():
         raise FrameError(f"{name}: a key ({', '.join(key)}) stands twice; keep one row for each version")
     return result
+
+
+def _later(instants: pl.Series, until: datetime) -> bool:
+    latest = instants.max()
+    return isinstance(latest, datetime) and latest > until
 
 
 def empty(name: str) -> pl.DataFrame:

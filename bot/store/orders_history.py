@@ -1,6 +1,6 @@
 """Reading what is known of some orders only: chunk by chunk of a large shop, or one order.
 
-The frames are those of `bot.store.history`, without the rows of other orders. What histories say about a seller or a route
+The frames are those of `bot.store.history_frames`, without the rows of other orders. What histories say about a seller or a route
 comes from all orders and is put together elsewhere.
 """
 
@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
+from typing import Any
 
 import polars as pl
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from bot.store.history import among, read_frame
+from bot.store.history_frames import FrameQuery, among, ids_value
 from bot.store.tables import metadata
 from predictors.labels import TROUBLE_KINDS, with_order_meant
 from predictors.snapshot import Snapshot
@@ -28,8 +30,14 @@ __all__ = [
     "written_mark",
 ]
 
-_orders, _lines, _touchpoints = (metadata.tables[name] for name in ("orders", "order_lines", "touchpoints"))
-_revisions = metadata.tables["revisions"]
+# What histories are made of.
+_TABLES = ("customers", "products", "orders", "order_lines", "touchpoints", "revisions")
+_customers, _products, _orders, _lines, _touchpoints, _revisions = (metadata.tables[name] for name in _TABLES)
+_MARK = sa.select(
+    *(sa.select(sa.func.max(metadata.tables[name].c.id)).scalar_subquery() for name in _TABLES),
+    # An erased customer leaves an empty row under this source.
+    sa.select(sa.func.count()).where(_customers.c.source == "erased").scalar_subquery(),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,18 +54,12 @@ class OrderlessTrouble:
 
 def written_mark(connection: Connection) -> tuple[int, ...]:
     """Return what changes whenever something is written that histories are made of; found in no time."""
-    names = ("customers", "products", "orders", "order_lines", "touchpoints", "revisions")
-    newest = [sa.select(sa.func.max(metadata.tables[name].c.id)).scalar_subquery() for name in names]
-    customers = metadata.tables["customers"]
-    # An erased customer leaves an empty row under this source.
-    erased = sa.select(sa.func.count()).where(customers.c.source == "erased").scalar_subquery()
-    return tuple(int(one or 0) for one in connection.execute(sa.select(*newest, erased)).one())
+    return tuple(int(one or 0) for one in connection.execute(_MARK).one())
 
 
 def next_recorded(connection: Connection, after: datetime) -> datetime | None:
     """Return when the first row that is there already, but recorded for a later instant, becomes known; None: there is none."""
-    names = ("customers", "products", "orders", "order_lines", "touchpoints", "revisions")
-    tables = [metadata.tables[name] for name in names]
+    tables = [metadata.tables[name] for name in _TABLES]
     found = [
         connection.scalar(sa.select(sa.func.min(table.c.recorded_at)).where(table.c.recorded_at > after))
         for table in tables
@@ -84,19 +86,13 @@ def orderless_trouble(
     connection: Connection, until: datetime, timezone: str, order_id: int | None = None
 ) -> OrderlessTrouble:
     """Find out what tickets and complaints without an order are about, of all customers or of the one of an order."""
-    none: sa.ColumnElement[bool] = _touchpoints.c.order_id.is_(None)
-    if order_id is not None:
-        buyer = sa.select(_orders.c.customer_id).where(_orders.c.id == order_id).scalar_subquery()
-        none &= _touchpoints.c.customer_id == buyer
-    if (
-        connection.scalar(sa.select(_touchpoints.c.id).where(none, _touchpoints.c.kind.in_(TROUBLE_KINDS)).limit(1))
-        is None
-    ):
+    queries, wanted = _queries(connection.dialect.name), {"buyer_of": order_id}
+    of = queries.orderless if order_id is None else queries.orderless_of_one
+    if connection.scalar(of.any, wanted) is None:
         return OrderlessTrouble(touchpoints=pl.DataFrame(schema={"touchpoint_id": pl.Int64, "order_id": pl.Int64}))
-    loose = read_frame(connection, "touchpoints", until, timezone, kinds=TROUBLE_KINDS, where=none)
-    theirs = among(connection, _orders.c.customer_id, loose["customer_id"].unique().to_list())
-    old = (_revisions.c.entity == "orders") & _revisions.c.entity_id.in_(sa.select(_orders.c.id).where(theirs))
-    orders = read_frame(connection, "orders", until, timezone, where=theirs, replaced=old)
+    loose = of.touchpoints.read(connection, until, timezone, **wanted)
+    ids = ids_value(connection.dialect.name, loose["customer_id"].unique().to_list())
+    orders = queries.of_customers.read(connection, until, timezone, ids=ids)
     meant = with_order_meant(loose.drop("order_id"), orders)
     return OrderlessTrouble(touchpoints=meant.select("touchpoint_id", "order_id"))
 
@@ -112,27 +108,81 @@ def read_orders(
         Of the customers of these orders, or of all.
     """
 
-    def frame(name: str, where: sa.ColumnElement[bool], replaced: sa.ColumnElement[bool] | None = None) -> pl.DataFrame:
-        return read_frame(connection, name, until, timezone, where=where, replaced=replaced)
+    dialect = connection.dialect.name
+    queries = _queries(dialect)
+    span = {"first": first, "last": last}
 
-    def entities(name: str, ids: pl.Series) -> pl.DataFrame:
+    def entities(query: FrameQuery, ids: pl.Series) -> pl.DataFrame:
         wanted = [int(one) for one in ids.drop_nulls().unique()]
-        table = metadata.tables[name]
-        return frame(name, among(connection, table.c.id, wanted), among(connection, _revisions.c.entity_id, wanted))
+        return query.read(connection, until, timezone, ids=ids_value(dialect, wanted))
 
-    of_orders = _orders.c.id.between(first, last)
-    orders = frame("orders", of_orders, _revisions.c.entity_id.between(first, last))
-    of_lines = _lines.c.order_id.between(first, last)
-    lines = frame("order_lines", of_lines, _revisions.c.entity_id.in_(sa.select(_lines.c.id).where(of_lines)))
-    touchpoints = frame("touchpoints", _touchpoints.c.order_id.between(first, last))
+    orders = queries.orders.read(connection, until, timezone, **span)
+    lines = queries.order_lines.read(connection, until, timezone, **span)
+    touchpoints = queries.touchpoints.read(connection, until, timezone, **span)
     if orderless := loose.of_orders(first, last):
-        touchpoints = pl.concat([touchpoints, frame("touchpoints", among(connection, _touchpoints.c.id, orderless))])
+        more = queries.touchpoints_by_id.read(connection, until, timezone, ids=ids_value(dialect, orderless))
+        touchpoints = pl.concat([touchpoints, more])
     return Snapshot(
-        customers=entities("customers", orders["customer_id"]),
-        products=entities("products", lines["product_id"]),
+        customers=entities(queries.customers, orders["customer_id"]),
+        products=entities(queries.products, lines["product_id"]),
         orders=orders,
         order_lines=lines,
         touchpoints=touchpoints,
         until=until,
         timezone=timezone,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Orderless:
+    """Whether there is trouble without an order, and which; of one order's customer with the parameter `buyer_of`."""
+
+    any: sa.Select[Any]
+    touchpoints: FrameQuery
+
+    @classmethod
+    def of(cls, dialect: str, which: sa.ColumnElement[bool]) -> _Orderless:
+        return cls(
+            any=sa.select(_touchpoints.c.id).where(which, _touchpoints.c.kind.in_(TROUBLE_KINDS)).limit(1),
+            touchpoints=FrameQuery.of(dialect, "touchpoints", kinds=TROUBLE_KINDS, where=which),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Queries:
+    """Statements with parameters: `first` and `last` of a range of orders, or `ids`."""
+
+    orders: FrameQuery
+    order_lines: FrameQuery
+    touchpoints: FrameQuery
+    touchpoints_by_id: FrameQuery
+    customers: FrameQuery
+    products: FrameQuery
+    of_customers: FrameQuery
+    orderless: _Orderless
+    orderless_of_one: _Orderless
+
+
+@cache
+def _queries(dialect: str) -> _Queries:
+    """Make the statements once for an engine: composing them took longer than they take."""
+    first, last = (sa.bindparam(end, type_=sa.BigInteger()) for end in ("first", "last"))
+    of_lines = _lines.c.order_id.between(first, last)
+    none: sa.ColumnElement[bool] = _touchpoints.c.order_id.is_(None)
+    buyer = sa.select(_orders.c.customer_id).where(_orders.c.id == sa.bindparam("buyer_of")).scalar_subquery()
+    theirs = among(dialect, _orders.c.customer_id)
+
+    def of(frame: str, where: sa.ColumnElement[bool], replaced: sa.ColumnElement[bool] | None = None) -> FrameQuery:
+        return FrameQuery.of(dialect, frame, where=where, replaced=replaced)
+
+    return _Queries(
+        orders=of("orders", _orders.c.id.between(first, last), _revisions.c.entity_id.between(first, last)),
+        order_lines=of("order_lines", of_lines, _revisions.c.entity_id.in_(sa.select(_lines.c.id).where(of_lines))),
+        touchpoints=of("touchpoints", _touchpoints.c.order_id.between(first, last)),
+        touchpoints_by_id=of("touchpoints", among(dialect, _touchpoints.c.id)),
+        customers=of("customers", among(dialect, _customers.c.id), among(dialect, _revisions.c.entity_id)),
+        products=of("products", among(dialect, _products.c.id), among(dialect, _revisions.c.entity_id)),
+        of_customers=of("orders", theirs, _revisions.c.entity_id.in_(sa.select(_orders.c.id).where(theirs))),
+        orderless=_Orderless.of(dialect, none),
+        orderless_of_one=_Orderless.of(dialect, none & (_touchpoints.c.customer_id == buyer)),
     )
