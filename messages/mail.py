@@ -20,6 +20,7 @@ from markupsafe import Markup, escape
 
 from messages import render
 from messages.errors import TemplateError
+from messages.joined import Joined
 from messages.warming import warmed
 
 FRAME_VALUES = frozenset(
@@ -29,18 +30,22 @@ FRAME_VALUES = frozenset(
 OWN_VALUES = ("subject", "preview", "body", "unsubscribe_url")
 # Stands around a name where a mail's own value goes. A frame that holds it itself is never proved, and so never filled in.
 _MARK = "%own%"
-# mrml drops a line break that stands alone between two tags; what it does with other gaps is left to it.
-_LINE_BETWEEN_TAGS = re.compile(r">\n(?=<)")
 _OTHER_GAP = re.compile(r">(?:\s\s+|[^\S\n])<")
 # mrml writes other characters of a title differently where it becomes an attribute.
 _SAME_EVERYWHERE = re.compile(r"[ -\[\]-~\u00a1-\u00ac\u00ae-\u02ff]*\Z")
 _BARE_URL = re.compile(r"https?://[^\s<>\"'`\\]+[^\s<>\"'`\\.,;:!?)\]]")
 _PREVIEW_CHARACTERS = 110
+# So much of the words is enough for a preview, mostly.
+_PREVIEW_REACH = 300
+_MAY_BE_MARKS = re.compile(r"[*_#\]]")
+_MARKS = re.compile(r"[*_#]|\]\([^)]*\)")
 _PARAGRAPH_STYLE = "margin:0 0 16px 0;"
 # Paragraphs stand between blank lines, and none of those rules that are switched on reaches over one but lists.
 _BLANK_LINES = re.compile(r"\n(?:[ ]*\n)+")
-# What may be markup, a link, or in need of escaping; and what begins a line of a list.
-_MARKED = re.compile(r"[*_`\[\]<>\\&\"]|https?:|mailto:|^[^\S\n]|[^\S\n]$|^[-+]|^[0-9]{1,9}[.)]", re.MULTILINE)
+# What may be markup or in need of escaping, what may be a link, and what may begin a line of a list.
+_MARKED = re.compile(r"[*_`\[\]<>\\&\"]")
+_LINKED = ("http:", "https:", "mailto:")
+_LISTED = frozenset("-+0123456789")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,17 +98,11 @@ def to_html(frame: Template, words: FrameWords, content: MailContent, *, fillabl
     TemplateError
         The frame is no valid MJML.
     """
-    shop = render.line_value(content.shop_name)
-    values = {
-        "lang": re.sub(r"[^A-Za-z0-9-]", "", content.locale) or "en",
+    values: dict[str, Any] = {
+        **_common(words, content.locale, content.shop_name, content.shop_url, content.proactive),
         "subject": render.line_value(content.subject),
         "preview": _preview(content.text),
         "body": Markup(words_to_html(content.text)),  # noqa: S704 - made by markdown-it with HTML switched off
-        "shop_name": shop,
-        "shop_url": render.url_value(content.shop_url or ""),
-        "why": (words.why_proactive if content.proactive else words.why_reply).replace("{shop}", shop),
-        "replies": words.replies.replace("{shop}", shop),
-        "unsubscribe": words.unsubscribe,
         "unsubscribe_url": render.url_value(content.unsubscribe_url or ""),
     }
     plain = _SAME_EVERYWHERE.match(str(values["subject"])) and not _OTHER_GAP.search(str(values["body"]))
@@ -119,6 +118,22 @@ def to_html(frame: Template, words: FrameWords, content: MailContent, *, fillabl
         form.is_proved = filled == whole
         return whole
     return filled
+
+
+@lru_cache(maxsize=256)
+def _common(
+    words: FrameWords, locale: str, shop_name: str, shop_url: str | None, proactive: bool
+) -> dict[str, str | None]:
+    """Return the values that all mails of a shop have in common, in one language."""
+    shop = render.line_value(shop_name)
+    return {
+        "lang": re.sub(r"[^A-Za-z0-9-]", "", locale) or "en",
+        "shop_name": shop,
+        "shop_url": render.url_value(shop_url or ""),
+        "why": (words.why_proactive if proactive else words.why_reply).replace("{shop}", shop),
+        "replies": words.replies.replace("{shop}", shop),
+        "unsubscribe": words.unsubscribe,
+    }
 
 
 def _from_mjml(frame: Template, values: Mapping[str, Any]) -> str:
@@ -151,10 +166,11 @@ def _form(frame: Template, given: tuple[tuple[str, str | None], ...]) -> _Form:
     return _Form(pieces=tuple(_from_mjml(frame, dict(given)).split(_MARK)))
 
 
-def _filled(pieces: tuple[str, ...], values: Mapping[str, Any]) -> str:
+def _filled(pieces: tuple[str, ...], values: Mapping[str, Any]) -> Joined:
     own = {name: str(escape(values[name])) for name in OWN_VALUES}
-    own["body"] = _LINE_BETWEEN_TAGS.sub(">", own["body"]).strip()  # as mrml leaves it
-    return "".join([own[piece] if number % 2 else piece for number, piece in enumerate(pieces)])
+    # As mrml leaves it: it drops a line break that stands alone between two tags; other gaps are left to it.
+    own["body"] = own["body"].replace(">\n<", "><").strip()
+    return Joined.of([own[piece] if number % 2 else piece for number, piece in enumerate(pieces)])
 
 
 def to_text(words: FrameWords, *, shop_name: str, text: str, unsubscribe_url: str | None, proactive: bool) -> str:
@@ -176,12 +192,21 @@ def words_to_html(text: str) -> str:
     made: list[str] = []
     marked: list[str] = []
     for paragraph in paragraphs:
-        if paragraph.strip(" ") and not _MARKED.search(paragraph):
+        if paragraph.strip(" ") and _is_plain(paragraph):
             made += [_rendered(marked), _plain_paragraph(paragraph)]
             marked = []
         else:
             marked.append(paragraph)
     return "".join([*made, _rendered(marked)])
+
+
+def _is_plain(paragraph: str) -> bool:
+    """Say whether Markdown certainly makes nothing of a paragraph but its lines; a doubt costs time and nothing else."""
+    if _MARKED.search(paragraph) or any(link in paragraph for link in _LINKED):
+        return False
+    return not any(
+        line and (line[0] in _LISTED or line[0].isspace() or line[-1].isspace()) for line in paragraph.split("\n")
+    )
 
 
 def _rendered(paragraphs: Sequence[str]) -> str:
@@ -201,8 +226,15 @@ def _plain_paragraph(text: str) -> str:
 
 
 def _preview(text: str) -> str:
-    flat = " ".join(render.line_value(re.sub(r"[*_#]|\]\([^)]*\)", "", text[:1000])).split())
+    start = text[:_PREVIEW_REACH]
+    flat = _flat(start)
+    if len(flat) <= _PREVIEW_CHARACTERS or "](" in start:  # a link's end may be further off
+        flat = _flat(text[:1000])
     return flat if len(flat) <= _PREVIEW_CHARACTERS else flat[:_PREVIEW_CHARACTERS].rsplit(" ", 1)[0] + "…"
+
+
+def _flat(text: str) -> str:
+    return " ".join(render.line_value(_MARKS.sub("", text) if _MAY_BE_MARKS.search(text) else text).split())
 
 
 def _link_bare_addresses(state: StateCore) -> None:

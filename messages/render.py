@@ -28,6 +28,8 @@ MAX_TEMPLATE_CHARACTERS = 64_000
 MAX_DEPTH = 20
 MAX_LINE_VALUE = 200
 MAX_TEXT_VALUE = 20_000
+_BRACKETS = re.compile(r"[<>\[\]`]")
+_WEB_ADDRESS = re.compile(r"https?://[^\s<>\"'`\\]{1,2000}")
 
 ALLOWED_FILTERS = frozenset({"capitalize", "default", "e", "escape", "lower", "title", "trim", "upper"})
 ALLOWED_TESTS = frozenset({"none", "defined"})
@@ -183,7 +185,7 @@ def line_value(value: object) -> str:
     text = str(value)[: MAX_LINE_VALUE * 4].replace("\n", " ")
     if not text.isprintable():
         text = "".join(c if c.isprintable() else " " for c in text)
-    return " ".join(re.sub(r"[<>\[\]`]", "", text).split())[:MAX_LINE_VALUE]
+    return " ".join(_BRACKETS.sub("", text).split())[:MAX_LINE_VALUE]
 
 
 def text_value(value: object) -> str:
@@ -197,7 +199,7 @@ def text_value(value: object) -> str:
 def url_value(value: object) -> str | None:
     """Return a web address as it is, and anything else as None (a script or file address never travels)."""
     text = str(value).strip()
-    return text if re.fullmatch(r"https?://[^\s<>\"'`\\]{1,2000}", text) else None
+    return text if _WEB_ADDRESS.fullmatch(text) else None
 
 
 VALUE_TYPES: dict[str, Callable[[object], str | None]] = {"line": line_value, "text": text_value, "url": url_value}

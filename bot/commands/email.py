@@ -71,7 +71,7 @@ def test(address: str, as_json: bool, send: bool, only_html: bool) -> None:
         except DeadAddressError as error:
             raise UsageError(f"{address!r} is not exactly one plain mail address such as ana@example.org") from error
         headers = headers_on_the_wire(mail, app.email_identity)
-        result: dict[str, Any] = {"from": str(mail["From"]), "to": str(mail["To"]), "subject": str(mail["Subject"])}
+        result: dict[str, Any] = {name.lower(): mail.headers[name] for name in ("From", "To", "Subject")}
         if send:
             if app.email is None:
                 raise UsageError("email is switched off; write email.enabled: true to send a test")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from email import message_from_bytes, policy
 from email.message import EmailMessage
+from email.message import Message as Message32
 
 import pytest
 from hypothesis import example, given, settings
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from bot.channels.base import DeadAddressError, Message
 from bot.channels.email.addresses import one_address
-from bot.channels.email.message import POLICY, Identity, compose, message_id, octets
+from bot.channels.email.message import Identity, Written, compose, message_id
 from bot.clock import ManualClock
 from bot.errors import PermanentChannelError
 from bot.tokens import Purpose, Signer
@@ -50,7 +51,7 @@ SINGLE = ["From", "To", "Subject", "Date", "Message-ID", "Reply-To", "List-Unsub
 
 
 def over_the_wire(message: Message, identity: Identity = IDENTITY) -> EmailMessage:
-    content = compose(message, identity, NOW).as_bytes(policy=POLICY)
+    content = compose(message, identity, NOW).octets()
     assert all(len(line) <= 998 for line in content.split(b"\r\n"))
     assert b"\n" not in content.replace(b"\r\n", b"")
     parsed = message_from_bytes(content, policy=policy.default)
@@ -143,7 +144,7 @@ def test_the_headers_that_a_check_in_needs_are_there_and_whole() -> None:
 def test_headers_are_not_encoded_or_folded_inside_identifiers() -> None:
     references = tuple(f"<{'x' * 90}{number}@example.org>" for number in range(30))
     message = replace(MESSAGE, thread="<first@example.org>", references=references, in_reply_to=references[-1])
-    content = compose(message, IDENTITY, NOW).as_bytes(policy=POLICY)
+    content = compose(message, IDENTITY, NOW).octets()
     assert f"<{MESSAGE.opt_out_url}>".encode() in content
     assert b"=?" not in content.split(b"References:")[1].split(b"\r\nList-")[0]
     mail = over_the_wire(message)
@@ -175,15 +176,31 @@ def test_an_empty_message_and_a_strange_key_are_refused() -> None:
 
 @pytest.mark.parametrize("value", ["a\nb", "a\rb", "a\r\nBcc: eve@evil.example", "a\r\n", "\r\n ", "ä", "x" * 999])
 def test_a_header_of_ours_that_is_not_sound_is_refused_whoever_wrote_it(value: str) -> None:
-    mail = EmailMessage(policy=POLICY)
     with pytest.raises(PermanentChannelError, match="Feedback-ID"):
-        mail["Feedback-ID"] = value
-    assert not mail.keys()
+        Written(headers={"To": "ana@example.org", "Feedback-ID": value}, plain=b"Hello\r\n")
 
 
 @pytest.mark.parametrize("html", [None, "<p>Grüße</p>\n.\n..\nFrom here = on \r\nand \t \n\n"])
 @pytest.mark.parametrize("text", ["Hello", "Grüße,\n.\nFrom us = \n\n-- \nx" + "y" * 200, " \n\t\n\n.", "日本語" * 60])
 def test_a_mail_is_written_as_the_standard_library_would(text: str, html: str | None) -> None:
     mail = compose(replace(MESSAGE, text=text, plain=text, html=html), IDENTITY, NOW)
-    assert octets(mail) == mail.as_bytes(policy=POLICY)
-    assert max(len(line) for line in octets(mail).split(b"\r\n")) <= 998
+    assert mail.octets() == by_the_standard_library(mail, [(mail.plain, "plain"), (mail.html, "html")])
+    assert max(len(line) for line in mail.octets().split(b"\r\n")) <= 998
+
+
+def by_the_standard_library(mail: Written, parts: list[tuple[bytes, str]]) -> bytes:
+    """Write the same headers and parts by `email`, which is not to touch what we wrote."""
+    as_written = policy.Compat32(linesep="\r\n", max_line_length=0)
+    whole = Message32(policy=as_written)
+    for name, value in mail.headers.items():
+        whole[name] = value.replace("\r\n", "\n")
+    if not mail.html:
+        whole.set_payload(mail.plain.decode("ascii").replace("\r\n", "\n"))
+    else:
+        for content, subtype in parts:
+            part = Message32(policy=as_written)
+            part["Content-Type"] = f'text/{subtype}; charset="utf-8"'
+            part["Content-Transfer-Encoding"] = "quoted-printable"
+            part.set_payload(content.decode("ascii").replace("\r\n", "\n"))
+            whole.attach(part)
+    return whole.as_bytes(policy=as_written)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,21 @@ def test_a_form_that_is_filled_in_is_what_mjml_makes_of_the_mail(
         mail.to_html(FRAME, words, proof, fillable=True)
     given_mail = content(text, subject, url, proactive)
     assert mail.to_html(FRAME, words, given_mail, fillable=True) == mail.to_html(FRAME, words, given_mail)
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            ["word ", "*", "#_", "[a](", "[a](https://a.example/)", ")", " \n", "x" * 90, "y" * 300, "<b>", "ü"]
+        ),
+        max_size=60,
+    ).map("".join)
+)
+@example("x" * 100 + "[a](https://a.example/" + "y" * 400 + ") and so on")
+@example("* " * 400 + "the words come late, but they come, and they are long enough to be cut " * 2)
+def test_a_preview_is_the_beginning_of_the_words_without_marks(text: str) -> None:
+    flat = " ".join(render.line_value(re.sub(r"[*_#]|\]\([^)]*\)", "", text[:1000])).split())
+    assert mail._preview(text) == (flat if len(flat) <= 110 else flat[:110].rsplit(" ", 1)[0] + "…")
 
 
 def test_the_shipped_frame_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:

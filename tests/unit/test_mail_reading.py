@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -96,7 +97,8 @@ def test_our_own_mail_that_came_round_is_ours(file: Path) -> None:
 def composed() -> EmailMessage:
     identity = Identity(sender="care@shop.example", name="Tee & Tassen", signer=Signer("k" * 40), secret="k" * 40)
     message = replace(MESSAGE, key="outreach:412:1", campaign="first-week")
-    return compose(message, identity, datetime(2026, 3, 10, tzinfo=UTC))
+    content = compose(message, identity, datetime(2026, 3, 10, tzinfo=UTC)).octets()
+    return message_from_bytes(content, _class=EmailMessage, policy=policy.SMTP)
 
 
 @pytest.mark.parametrize("own", [OWN, ()], ids=["addresses known", "addresses unknown"])

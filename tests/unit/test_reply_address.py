@@ -20,7 +20,7 @@ NAMES = ["care", "customer-service-eu", "customer-care-department", "c" * 60]
 
 
 def reply_to(identity: Identity, key: str) -> str:
-    return parseaddr(str(compose(replace(MESSAGE, key=key), identity, NOW)["Reply-To"]))[1]
+    return parseaddr(compose(replace(MESSAGE, key=key), identity, NOW).headers["Reply-To"])[1]
 
 
 @pytest.mark.parametrize("key", KEYS)
