@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql
 
-__all__ = ["change_at_once", "given_like", "insert_at_once"]
+__all__ = ["given_like", "insert_at_once", "write_at_once"]
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -33,16 +33,15 @@ def insert_at_once(connection: Connection, table: sa.Table, rows: Rows, *, once:
         connection.execute(_insert(table, tuple(rows[0]), once), {"rows": _as_json(rows)})
 
 
-def change_at_once(connection: Connection, statement: sa.Update, rows: Rows, **values: Any) -> None:
-    """Change many rows, each by its own row of what `given_like` names in the statement.
+def write_at_once(connection: Connection, statement: sa.Executable, rows: Rows, **values: Any) -> list[Any]:
+    """Run a statement over many rows, those of what `given_like` names in it; return the first column of what it returns.
 
     Parameters
     ----------
     values
         The other parameters of the statement, the same for all.
     """
-    if rows:
-        connection.execute(statement, {"rows": _as_json(rows), **values})
+    return list(connection.execute(statement, {"rows": _as_json(rows), **values}).scalars()) if rows else []
 
 
 def given_like(*columns: sa.Column[Any], **more: Any) -> Any:

@@ -50,13 +50,13 @@ def level(connection: Connection, channel: str, rate: float, now: datetime) -> L
     now : datetime
         Real time.
     """
-    row = connection.execute(_row(channel, locked=rate > 0)).one_or_none()
+    row = connection.execute(_LOCKED if rate > 0 else _ROW, {"of": channel}).one_or_none()
     if row is None:
         if not rate:
             return Level(channel=channel, messages=None)
         full = {"channel": channel, "tokens": _capacity(rate), "filled_at": now, "paused_until": None}
         insert_once(connection, buckets, full)
-        row = connection.execute(_row(channel, locked=True)).one()
+        row = connection.execute(_LOCKED, {"of": channel}).one()
     if row.paused_until is not None and now < row.paused_until <= now + LONGEST_PAUSE:
         return Level(channel=channel, messages=0)
     if not rate:
@@ -90,12 +90,13 @@ def pause(connection: Connection, channel: str, wait: timedelta, now: datetime) 
     connection.execute(statement.values(paused_until=until))
 
 
-def _row(channel: str, *, locked: bool) -> sa.Select[tuple[float, datetime, datetime | None]]:
-    columns = buckets.c
-    query = sa.select(columns.tokens, columns.filled_at, columns.paused_until).where(columns.channel == channel)
-    return query.with_for_update() if locked else query
-
-
 def _capacity(rate: float) -> float:
     """One second's worth, and one message at least."""
     return max(rate, 1.0)
+
+
+# Built once: every claim asks.
+_ROW = sa.select(buckets.c.tokens, buckets.c.filled_at, buckets.c.paused_until).where(
+    buckets.c.channel == sa.bindparam("of", type_=sa.Text)
+)
+_LOCKED = _ROW.with_for_update()

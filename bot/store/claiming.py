@@ -19,10 +19,11 @@ from sqlalchemy import Connection
 from bot.decide.lifecycle import OutreachState, move
 from bot.decide.playbook import Autonomy
 from bot.decide.policy import Reason, Refused, Verdict
-from bot.store.at_once import insert_at_once
+from bot.store.among import among
+from bot.store.at_once import given_like, write_at_once
 from bot.store.bulk import insert_rows
 from bot.store.controls import RESTORED, STOPPED, controls_held
-from bot.store.delivery import attempt_row, since_when
+from bot.store.delivery import ATTEMPT_COLUMNS, attempt_row, since_when
 from bot.store.outreach import Outreach, as_outreach, change_state, list_outreach, revise
 from bot.store.shop import Customer
 from bot.store.tables import metadata
@@ -208,26 +209,42 @@ _CUSTOMER = list(Customer.__dataclass_fields__)
 _LOCK = (
     sa.select(*outreaches.c, *(customers.c[name] for name in _CUSTOMER))
     .join(customers, customers.c.id == outreaches.c.customer_id)
-    .where(outreaches.c.id.in_(sa.bindparam("ids", expanding=True)), *_is_due())
+    .where(among(outreaches.c.id, "ids"), *_is_due())
     .limit(sa.bindparam("at_most", type_=sa.Integer))
     .with_for_update(of=[outreaches, customers], skip_locked=True)
 )
-_TAKE = (
-    sa.update(outreaches)
-    .where(outreaches.c.id.in_(sa.bindparam("ids", expanding=True)), outreaches.c.state == _S.APPROVED.value)
-    .where(outreaches.c.autonomy != Autonomy.DRAFT.value)
-    .values(
-        state=move(_S.APPROVED, _S.SENDING).value,
-        version=outreaches.c.version + 1,
-        attempts=outreaches.c.attempts + 1,
-        sending_since=sa.bindparam("at", type_=outreaches.c.sending_since.type),
-        sending_by=sa.bindparam("owner"),
-        next_attempt_at=None,
-        refusal=None,
-        updated_at=sa.bindparam("at", type_=outreaches.c.updated_at.type),
+
+
+def _taking(ids: sa.ColumnElement[bool]) -> sa.Update:
+    at = sa.bindparam("at", type_=outreaches.c.sending_since.type)
+    return (
+        sa.update(outreaches)
+        .where(ids, outreaches.c.state == _S.APPROVED.value, outreaches.c.autonomy != Autonomy.DRAFT.value)
+        .values(
+            state=move(_S.APPROVED, _S.SENDING).value,
+            version=outreaches.c.version + 1,
+            attempts=outreaches.c.attempts + 1,
+            sending_since=at,
+            sending_by=sa.bindparam("owner", type_=outreaches.c.sending_by.type),
+            next_attempt_at=None,
+            refusal=None,
+            updated_at=at,
+        )
     )
-    .returning(outreaches.c.id, outreaches.c.version)
-)
+
+
+def _take_at_once() -> sa.Select[Any]:
+    """Move to `sending` what still is as it was judged, and open an attempt for each, in one statement."""
+    given = given_like(outreaches.c.id, outreaches.c.version, *(deliveries.c[name] for name in ATTEMPT_COLUMNS))
+    as_judged = (outreaches.c.id == given.c.id) & (outreaches.c.version == given.c.version)
+    taken = _taking(as_judged).returning(outreaches.c.id, *(given.c[name] for name in ATTEMPT_COLUMNS)).cte("taken")
+    attempts = sa.select(*(taken.c[name] for name in ATTEMPT_COLUMNS))
+    opened = sa.insert(deliveries).from_select(list(ATTEMPT_COLUMNS), attempts, include_defaults=False)
+    return sa.select(taken.c.id).add_cte(opened.returning(deliveries.c.id).cte("opened"))
+
+
+_TAKE = _taking(among(outreaches.c.id, "ids")).returning(outreaches.c.id, outreaches.c.version)
+_TAKE_AT_ONCE = _take_at_once()
 
 
 def _one_each(due: Sequence[tuple[Outreach, Customer]], taken: set[int]) -> list[tuple[Outreach, Customer]]:
@@ -241,45 +258,47 @@ def _one_each(due: Sequence[tuple[Outreach, Customer]], taken: set[int]) -> list
 def _take(
     connection: Connection, allowed: Sequence[tuple[Outreach, Customer]], owner: str, now: datetime
 ) -> list[Claimed]:
-    if not allowed:
-        return []
-    given = {"ids": [one.id for one, _ in allowed], "at": now, "owner": owner}
-    won = {row.id: row.version for row in connection.execute(_TAKE, given)}
-    claimed = []
-    for one, person in allowed:
-        if won.get(one.id) != one.version + 1:
-            continue
-        attempt = one.attempts + 1
-        now_sending = replace(
-            one,
-            state=_S.SENDING,
-            version=one.version + 1,
-            attempts=attempt,
-            sending_since=now,
-            sending_by=owner,
-            next_attempt_at=None,
-            refusal=None,
-            updated_at=now,
+    claimed = [_sending(one, person, owner, now) for one, person in allowed]
+    rows = [
+        attempt_row(
+            key=one.key,
+            attempt=one.attempt,
+            channel=one.outreach.channel,
+            owner=owner,
+            now=now,
+            outreach_id=one.outreach.id,
         )
-        key = f"outreach:{one.id}:{attempt}"
-        claimed.append(Claimed(outreach=now_sending, customer=person, attempt=attempt, key=key))
-    if claimed:
-        rows = [
-            attempt_row(
-                key=one.key,
-                attempt=one.attempt,
-                channel=one.outreach.channel,
-                owner=owner,
-                now=now,
-                outreach_id=one.outreach.id,
-            )
-            for one in claimed
-        ]
-        if connection.dialect.name == "sqlite":
-            insert_rows(connection, deliveries, rows)
-        else:
-            insert_at_once(connection, deliveries, rows)
-    return claimed
+        for one in claimed
+    ]
+    if not claimed:
+        return []
+    if connection.dialect.name == "sqlite":
+        given = {"ids": [one.outreach.id for one in claimed], "at": now, "owner": owner}
+        judged_as = {one.outreach.id: one.outreach.version for one in claimed}
+        won = {row.id for row in connection.execute(_TAKE, given) if row.version == judged_as[row.id]}
+        if opened := [row for row in rows if row["outreach_id"] in won]:
+            insert_rows(connection, deliveries, opened)
+    else:
+        judged = [{"id": one.id, "version": one.version, **row} for (one, _), row in zip(allowed, rows, strict=True)]
+        won = set(write_at_once(connection, _TAKE_AT_ONCE, judged, at=now, owner=owner))
+    return [one for one in claimed if one.outreach.id in won]
+
+
+def _sending(one: Outreach, person: Customer, owner: str, now: datetime) -> Claimed:
+    """Return an approved outreach as it is once it was taken."""
+    attempt = one.attempts + 1
+    taken = replace(
+        one,
+        state=_S.SENDING,
+        version=one.version + 1,
+        attempts=attempt,
+        sending_since=now,
+        sending_by=owner,
+        next_attempt_at=None,
+        refusal=None,
+        updated_at=now,
+    )
+    return Claimed(outreach=taken, customer=person, attempt=attempt, key=f"outreach:{one.id}:{attempt}")
 
 
 def _hold_back(connection: Connection, due: Outreach, verdict: Refused, now: datetime) -> bool:

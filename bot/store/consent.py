@@ -7,7 +7,7 @@ Whether a contact is allowed is decided in `bot.decide.policy`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -16,7 +16,16 @@ from sqlalchemy import Connection
 from bot.store.once import insert_once
 from bot.store.tables import metadata
 
-__all__ = ["CHECK_INS", "ERASED", "address_hash", "consent_of", "is_suppressed", "record_consent", "suppress"]
+__all__ = [
+    "CHECK_INS",
+    "ERASED",
+    "address_hash",
+    "allowed_by",
+    "consent_of",
+    "is_suppressed",
+    "record_consent",
+    "suppress",
+]
 
 consents, suppressions, customers = (metadata.tables[name] for name in ("consents", "suppressions", "customers"))
 _ADDRESSES = {"email": customers.c.email, "slack": customers.c.slack_user_id}
@@ -77,9 +86,14 @@ def consent_of(
         given = {"people": wanted[start : start + 1000], "on_channel": channel, "only": purpose}
         for row in connection.execute(_LEDGER, given):
             latest[row.customer_id, row.purpose] = row.granted
-    found: dict[int, bool | None] = dict.fromkeys(wanted)
+    return {**dict.fromkeys(wanted), **allowed_by(latest)}
+
+
+def allowed_by(latest: Mapping[tuple[int, str], bool]) -> dict[int, bool]:
+    """Return for each customer whether a channel is allowed, by their latest word (customer, purpose) on each purpose."""
+    found: dict[int, bool] = {}
     for (customer_id, _), granted in latest.items():
-        found[customer_id] = granted and found[customer_id] is not False
+        found[customer_id] = granted and found.get(customer_id, True)
     return found
 
 

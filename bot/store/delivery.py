@@ -6,7 +6,7 @@ Every attempt has a row of its own (`deliveries`) that is committed before the s
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,18 +15,19 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql
 
 from bot.decide.lifecycle import OutreachState, move
-from bot.store.at_once import change_at_once, given_like
+from bot.store.among import among
+from bot.store.at_once import given_like, write_at_once
 from bot.store.controls import RESTORED, get_control
 from bot.store.enums import DeliveryState
 from bot.store.outreach import Outreach, as_outreach, change_state, outreach
-from bot.store.shop import Touchpoint, add_touchpoints
-from bot.store.tables import deliveries, outreaches
+from bot.store.shop import TOUCHPOINT_COLUMNS, Touchpoint, add_touchpoints, touchpoint_row
+from bot.store.tables import deliveries, outreaches, touchpoints
 
 __all__ = [
+    "ATTEMPT_COLUMNS",
     "attempt_row",
     "attempts_in",
     "close_attempt",
-    "contacts_of",
     "held_since",
     "in_doubt",
     "open_attempt",
@@ -156,6 +157,10 @@ def attempt_row(
     }
 
 
+# What `attempt_row` gives.
+ATTEMPT_COLUMNS = ("outreach_id", "utterance_id", "attempt", "key", "channel", "state", "started_at", "owner")
+
+
 def close_attempt(
     connection: Connection,
     key: str,
@@ -188,53 +193,43 @@ def attempts_in(connection: Connection, state: DeliveryState) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def contacts_of(
-    connection: Connection, customer_ids: Collection[int], since: datetime, *, besides: Collection[int]
-) -> dict[int, list[datetime]]:
-    """Return for each customer when they were contacted, or are being contacted or perhaps were.
-
-    Parameters
-    ----------
-    besides : collection of int
-        Outreaches that do not count: those that are being judged.
-    """
-    given = {"people": list(customer_ids), "since": since}
-    found: dict[int, list[datetime]] = {one: [] for one in customer_ids}
-    for row in connection.execute(_CONTACTS, given):
-        if row.id not in besides:
-            found[row.customer_id].append(row.at)
-    return found
-
-
 def settle_sent(connection: Connection, sent: Sequence[tuple[Outreach, Mapping[str, Any]]], now: datetime) -> set[int]:
     """Write down that several outreaches were sent, each with its evidence; return the ids that were changed.
 
     What `settle` does for one, in a fixed number of statements. One that has moved on meanwhile is left alone.
     """
-    present = {row.id: row for row in connection.execute(_LOCK, {"ids": [one.id for one, _ in sent]})}
-    moved: list[tuple[Outreach, Mapping[str, Any]]] = []
-    for one, proof in sent:
-        row = present.get(one.id)
-        if row is not None and row.attempts == one.attempts and row.state in (_S.SENDING, _S.UNCERTAIN):
-            move(OutreachState(row.state), _S.SENT)
-            moved.append((one, proof))
+    if connection.dialect.name != "sqlite":
+        rows = [{**_sent_row(one, proof), **touchpoint_row(_contact(one, now))} for one, proof in sent]
+        return set(write_at_once(connection, _SETTLE_AT_ONCE, rows, at=now))
+    present = {row.id: row.attempts for row in connection.execute(_PRESENT, {"ids": [one.id for one, _ in sent]})}
+    moved = [(one, proof) for one, proof in sent if present.get(one.id) == one.attempts]
     if moved:
-        rows = [
-            {"sent_id": one.id, "of_key": f"outreach:{one.id}:{one.attempts}", "proof": dict(proof)}
-            for one, proof in moved
-        ]
-        if connection.dialect.name == "sqlite":
-            connection.execute(_MARK_SENT, [{**row, "at": now} for row in rows])
-            connection.execute(_CLOSE_SENT, [{**row, "at": now} for row in rows])
-        else:
-            change_at_once(connection, _MARK_SENT_AT_ONCE, rows, at=now)
-            change_at_once(connection, _CLOSE_SENT_AT_ONCE, rows, at=now)
+        rows = [{**_sent_row(one, proof), "at": now} for one, proof in moved]
+        connection.execute(_MARK_SENT, rows)
+        connection.execute(_CLOSE_SENT, rows)
         add_touchpoints(connection, [_contact(one, now) for one, _ in moved])
     return {one.id for one, _ in moved}
 
 
+def _sent_row(one: Outreach, proof: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "sent_id": one.id,
+        "of_attempt": one.attempts,
+        "of_key": f"outreach:{one.id}:{one.attempts}",
+        "proof": dict(proof),
+    }
+
+
 def _open(state: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
     return (state == DeliveryState.STARTED.value) | (state == DeliveryState.UNCERTAIN.value)
+
+
+def _is_open(state: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+    """Say the same as `_open` where the row is found by its key.
+
+    Written so that PostgreSQL uses no index on the state, which holds an entry for each attempt that lately was open.
+    """
+    return sa.case((state == DeliveryState.STARTED.value, True), else_=state == DeliveryState.UNCERTAIN.value)
 
 
 def _contact(one: Outreach, now: datetime) -> Touchpoint:
@@ -255,24 +250,13 @@ def _contact(one: Outreach, now: datetime) -> Touchpoint:
     )
 
 
-def _contacts_statement() -> sa.Select[Any]:
-    columns = outreaches.c
-    when = sa.func.coalesce(columns.sent_at, columns.sending_since, columns.updated_at, type_=columns.sent_at.type)
-    counted = columns.sent_at.is_not(None) | columns.state.in_([_S.SENDING.value, _S.UNCERTAIN.value])
-    return sa.select(columns.id, columns.customer_id, when.label("at")).where(
-        columns.customer_id.in_(sa.bindparam("people", expanding=True)),
-        counted,
-        when > sa.bindparam("since", type_=columns.sent_at.type),
-    )
-
-
+# From here an attempt may turn out to have been sent.
+_SENDABLE = [state.value for state in (_S.SENDING, _S.UNCERTAIN) if move(state, _S.SENT)]
 # Built once: they run for every few mails, and putting a statement together costs more than running it.
-_CONTACTS = _contacts_statement()
-_LOCK = (
-    sa.select(outreaches.c.id, outreaches.c.state, outreaches.c.attempts)
-    .where(outreaches.c.id.in_(sa.bindparam("ids", expanding=True)))
+_PRESENT = (
+    sa.select(outreaches.c.id, outreaches.c.attempts)
+    .where(among(outreaches.c.id, "ids"), sa.or_(*(outreaches.c.state == state for state in _SENDABLE)))
     .order_by(outreaches.c.id)
-    .with_for_update()
 )
 
 
@@ -298,7 +282,7 @@ def _mark_sent(sent_id: sa.ColumnElement[int], proof: sa.ColumnElement[Any]) -> 
 def _close_sent(of_key: sa.ColumnElement[str], proof: sa.ColumnElement[Any]) -> sa.Update:
     return (
         sa.update(deliveries)
-        .where(deliveries.c.key == of_key, _open(deliveries.c.state))
+        .where(deliveries.c.key == of_key, _is_open(deliveries.c.state))
         .values(
             state=DeliveryState.SENT.value,
             finished_at=sa.bindparam("at", type_=deliveries.c.finished_at.type),
@@ -312,6 +296,32 @@ def _close_sent(of_key: sa.ColumnElement[str], proof: sa.ColumnElement[Any]) -> 
 _PROOF = sa.bindparam("proof", type_=outreaches.c.evidence.type)
 _MARK_SENT = _mark_sent(sa.bindparam("sent_id"), _PROOF)
 _CLOSE_SENT = _close_sent(sa.bindparam("of_key"), _PROOF)
-_GIVEN = given_like(sent_id=sa.BigInteger(), of_key=sa.Text(), proof=postgresql.JSONB())
-_MARK_SENT_AT_ONCE = _mark_sent(_GIVEN.c.sent_id, _GIVEN.c.proof)
-_CLOSE_SENT_AT_ONCE = _close_sent(_GIVEN.c.of_key, _GIVEN.c.proof)
+
+
+def _settle_at_once() -> sa.Select[Any]:
+    """Lock those that may turn out to have been sent, in one order, and write all of it down, in one statement."""
+    kinds = {"sent_id": sa.BigInteger(), "of_attempt": sa.Integer(), "of_key": sa.Text(), "proof": postgresql.JSONB()}
+    given = given_like(*(touchpoints.c[name] for name in TOUCHPOINT_COLUMNS), **kinds)
+    locked = (
+        sa.select(*given.c, outreaches.c.state.label("present_state"), outreaches.c.attempts)
+        .join(outreaches, outreaches.c.id == given.c.sent_id)
+        .order_by(outreaches.c.id)
+        .with_for_update(of=outreaches)
+        .cte("locked")
+    )
+    is_sendable = sa.or_(*(locked.c.present_state == state for state in _SENDABLE))
+    present = sa.select(locked).where(locked.c.attempts == locked.c.of_attempt, is_sendable).cte("present")
+    marked = _mark_sent(present.c.sent_id, present.c.proof).returning(outreaches.c.id).cte("marked")
+    closed = _close_sent(present.c.of_key, present.c.proof).returning(deliveries.c.id).cte("closed")
+    contacts = sa.select(*(present.c[name] for name in TOUCHPOINT_COLUMNS))
+    noted = (
+        postgresql.insert(touchpoints)
+        .from_select(list(TOUCHPOINT_COLUMNS), contacts, include_defaults=False)
+        .on_conflict_do_nothing()
+        .returning(touchpoints.c.id)
+        .cte("noted")
+    )
+    return sa.select(marked.c.id).add_cte(closed, noted)
+
+
+_SETTLE_AT_ONCE = _settle_at_once()

@@ -118,6 +118,8 @@ class Touchpoint:
     attributes: Mapping[str, Any] | None
 
 
+# What of a touchpoint's row is given when it is inserted.
+TOUCHPOINT_COLUMNS = tuple(column.name for column in tables.touchpoints.c if column.name != "id")
 Record = TypeVar("Record", Customer, Order, Touchpoint)
 _BY_ID = sa.select(tables.customers).where(tables.customers.c.id.in_(sa.bindparam("ids", expanding=True)))
 
@@ -253,15 +255,16 @@ def add_touchpoint(
         channel=channel,
         attributes=attributes,
     )
-    return insert_once(connection, tables.touchpoints, _touchpoint_row(point)) is not None
+    return insert_once(connection, tables.touchpoints, touchpoint_row(point)) is not None
 
 
 def add_touchpoints(connection: Connection, points: Sequence[Touchpoint]) -> None:
     """Append touchpoints, their ids not counting; those whose (source, external id) stands already are left out."""
-    insert_new(connection, tables.touchpoints, [_touchpoint_row(one) for one in points])
+    insert_new(connection, tables.touchpoints, [touchpoint_row(one) for one in points])
 
 
-def _touchpoint_row(one: Touchpoint) -> dict[str, Any]:
+def touchpoint_row(one: Touchpoint) -> dict[str, Any]:
+    """Return a touchpoint as its row is inserted, without an id."""
     attributes = dict(one.attributes or {})
     content = (one.customer_id, one.order_id, one.kind, one.occurred_at, None, one.value, one.text, one.channel, attributes)  # fmt: skip
     values = {name: getattr(one, name) for name in Touchpoint.__dataclass_fields__ if name != "id"}

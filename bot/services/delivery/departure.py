@@ -15,12 +15,11 @@ from bot.decide import policy
 from bot.services.review.cards import customer_zone
 from bot.store.answers import PendingAnswer
 from bot.store.claiming import Claimed
-from bot.store.consent import consent_of, is_suppressed
 from bot.store.database import Connection
-from bot.store.delivery import contacts_of
 from bot.store.enums import Author
-from bot.store.journeys import locked
+from bot.store.journeys import open_issues
 from bot.store.outreach import Outreach
+from bot.store.permission import permissions
 from bot.store.shop import Customer
 from bot.tokens import Purpose, Signer
 from messages.catalogue import Catalogue
@@ -109,18 +108,16 @@ class Departure:
 def ask_policy(
     settings: Settings, connection: Connection, pairs: Sequence[tuple[Outreach, Customer]], now: datetime
 ) -> list[policy.Verdict]:
-    """Ask the policy about outreaches of one channel, by what the database says at this moment.
-
-    A fixed number of queries, however many they are.
-    """
+    """Ask the policy about outreaches of one channel, by what the database says at this moment."""
     rules, channel = settings.policy, pairs[0][0].channel
-    people = [person.id for _, person in pairs]
-    addresses = {person.id: address_of(person, channel) for _, person in pairs}
-    locks = locked(connection, people, now)
-    besides = [outreach.id for outreach, _ in pairs]
-    contacts = contacts_of(connection, people, now - LOOK_BACK, besides=besides)
-    consents = consent_of(connection, people, channel)
-    suppressed = is_suppressed(connection, channel, [one for one in addresses.values() if one is not None])
+    known = permissions(
+        connection,
+        {person.id: address_of(person, channel) for _, person in pairs},
+        channel,
+        now=now,
+        since=now - LOOK_BACK,
+        besides={outreach.id for outreach, _ in pairs},
+    )
     quiet = policy.QuietHours(start=rules.quiet_hours.start, end=rules.quiet_hours.end)
     caps = policy.Caps(day=rules.caps.day, week=rules.caps.week, month=rules.caps.month)
     return [
@@ -130,13 +127,13 @@ def ask_policy(
                 zone=customer_zone(person.timezone, settings.shop.zone),
                 quiet_hours=quiet,
                 caps=caps,
-                contacts=contacts[person.id],
-                has_address=addresses[person.id] is not None,
-                consent=consents[person.id],
+                contacts=known[person.id].contacts,
+                has_address=address_of(person, channel) is not None,
+                consent=known[person.id].consent,
                 consent_required=rules.require_consent,
-                suppressed=addresses[person.id] in suppressed,
-                open_issue=locks[person.id][0],
-                with_a_human=locks[person.id][1],
+                suppressed=known[person.id].suppressed,
+                open_issue=open_issues(known[person.id].events, now),
+                with_a_human=known[person.id].with_a_human,
             )
         )
         for _, person in pairs
