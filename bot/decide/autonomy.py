@@ -218,4 +218,6 @@ def by_itself(
     if level is Autonomy.AUTO_AFTER and wait <= timedelta(0):
         return None  # nobody could stop it
     at = max(visible_since + wait, not_before)
+    if level is Autonomy.AUTO_AFTER and (at.second or at.microsecond):
+        at = at.replace(second=0, microsecond=0) + timedelta(minutes=1)  # as it is said: never before that minute
     return at if at < expires_at else None

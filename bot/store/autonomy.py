@@ -251,14 +251,20 @@ def watch(connection: Connection, now: datetime, gap: timedelta) -> None:
     set_control(connection, WATCH, value, "system", now)
 
 
-def visible_from(connection: Connection, now: datetime, gap: timedelta) -> datetime | None:
-    """Return since when agents see the review channel, and sending is not stopped, without a gap; None: they do not."""
+def visible_from(connection: Connection, now: datetime, gap: timedelta, *, surely: bool) -> datetime | None:
+    """Return since when agents see the review channel, and sending is not stopped, without a gap; None: they do not.
+
+    Parameters
+    ----------
+    surely : bool
+        False: where nobody wrote down that they see it, they begin to now.
+    """
     seen, stopped = get_control(connection, WATCH), control(connection, STOPPED)
-    if not seen or (stopped is not None and stopped.value is not None):
+    if stopped is not None and stopped.value is not None:
         return None
-    since, until = datetime.fromisoformat(seen["since"]), datetime.fromisoformat(seen["until"])
-    if now - until > gap:
-        return None
+    if not seen or now - datetime.fromisoformat(seen["until"]) > gap:
+        return None if surely else now
+    since = datetime.fromisoformat(seen["since"])
     return max(since, stopped.updated_at) if stopped is not None else since
 
 

@@ -155,9 +155,10 @@ def pattern(connection: Connection, pattern_id: int) -> StoredPattern | None:
 
 
 def patterns_to_show(connection: Connection, since: datetime) -> list[StoredPattern]:
-    """Return the patterns that people may want to see: the open ones, and those that ended since an instant."""
+    """Return the patterns that people may want to see: the open ones, and those they knew that ended since an instant."""
     columns = patterns.c
-    shown = columns.sentence.is_not(None) & (columns.closed_at.is_(None) | (columns.closed_at >= since))
+    ended = (columns.closed_at >= since) & columns.told_at.is_not(None)
+    shown = columns.sentence.is_not(None) & (columns.closed_at.is_(None) | ended)
     return [_stored(row) for row in connection.execute(sa.select(patterns).where(shown).order_by(columns.id))]
 
 

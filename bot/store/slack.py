@@ -2,7 +2,7 @@
 
 Purposes: `card` (subject: outreach id), `handoff` (subject: hand-over id), `digest` (subject: the ordinal of a local
 date), `sending` (subject: the id of the audit entry about the global stop) and `home` (subject: `TEAM:USER`). `shown` of a
-card is `VERSION:STATE[:undo]`; of a hand-over `STATE:ID` with the last utterance that stands in its thread; of a digest
+card is `VERSION:STATE[:undo|:auto@TIME]`; of a hand-over `STATE:ID` with the last utterance that stands in its thread; of a digest
 `WAITING/TOTAL`; of a Home the filters that its owner chose, with the hash of the view as `ts`.
 """
 
@@ -26,6 +26,8 @@ __all__ = [
     "CARD",
     "DIGEST",
     "HANDOFF",
+    "OFFER",
+    "PATTERN",
     "SENDING",
     "HandoffFacts",
     "Post",
@@ -51,6 +53,8 @@ utterances = metadata.tables["utterances"]
 customers = metadata.tables["customers"]
 
 CARD, HANDOFF, DIGEST, SENDING = "card", "handoff", "digest", "sending"
+# Offers to send at once (subject: the step's id) and patterns (subject: the pattern's id); their cards say what is `shown`.
+OFFER, PATTERN = "offer", "pattern"
 _HOME = "home"
 ACTIVE = (HandoffState.OPEN, HandoffState.TAKEN)
 _ACTIVE = tuple(state.value for state in ACTIVE)
@@ -170,6 +174,8 @@ def cards_to_update(connection: Connection, now: datetime, limit: int) -> list[i
     """Return outreaches whose card shows another version or state, or an undo whose time is over."""
     stands = sa.cast(outreaches.c.version, sa.Text) + ":" + outreaches.c.state
     undo = stands + ":undo"
+    # A card that says when it goes out by itself; whether that time still holds is asked elsewhere.
+    unasked = stands + ":auto@%"
     shown = slack_posts.c.shown
     over = sa.and_(shown == undo, outreaches.c.state == OutreachState.APPROVED.value, outreaches.c.not_before <= now)
     # A rejection's or a snooze's undo ends a while after the decision; the card says when it is drawn again.
@@ -180,7 +186,7 @@ def cards_to_update(connection: Connection, now: datetime, limit: int) -> list[i
             slack_posts,
             sa.and_(slack_posts.c.purpose == CARD, slack_posts.c.subject == sa.cast(outreaches.c.id, sa.Text)),
         )
-        .where(sa.or_(sa.and_(shown != stands, shown != undo), over, aside))
+        .where(sa.or_(sa.and_(shown != stands, shown != undo, ~shown.like(unasked)), over, aside))
         .order_by(outreaches.c.updated_at)
         .limit(limit)
     )

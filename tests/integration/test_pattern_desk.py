@@ -147,6 +147,8 @@ def test_a_pattern_that_ended_is_shown_for_a_while_and_proposes_nothing(office: 
     (view,) = office.desk.views()
     later = Office(office.database, ManualClock(START + timedelta(days=DAY + 40)))
     assert later.patterns.refresh() == 0
+    assert later.desk.views() == []  # nobody was told of it: then its end is no news either
+    later.desk.mark_told(view.pattern.id)
     (over,) = later.desk.views()
     assert not over.open
     with pytest.raises(Refused, match="over"):

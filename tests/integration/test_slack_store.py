@@ -62,6 +62,16 @@ def test_a_card_is_redrawn_when_it_shows_something_else(
     assert due(database, clock) == ([], [])
 
 
+def test_a_card_with_a_time_is_redrawn_when_it_shows_another_version(database: Database, clock: ManualClock) -> None:
+    one = propose(database, clock.now())
+    with database.write() as connection:
+        posts.record_post(connection, CARD, one.id, "C1", "1.1", "1:suggested:auto@2026-03-10T12:20:00", clock.now())
+    assert due(database, clock) == ([], [])  # whether the time still holds is asked elsewhere
+    with database.write() as connection:
+        posts.record_shown(connection, CARD, one.id, "2:suggested:auto@2026-03-10T12:20:00", clock.now())
+    assert due(database, clock) == ([], [one.id])
+
+
 def test_a_handover_is_found_until_it_is_over_and_shown_so(database: Database, clock: ManualClock) -> None:
     now = clock.now()
     with database.write() as connection:

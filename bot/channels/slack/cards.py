@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from bot.channels.slack import autonomy_cards
 from bot.channels.slack.identity import Roster
 from bot.channels.slack.payloads import ActionId
 from bot.channels.slack.text import SECTION_LIMIT, cut, escape, one_line, quoted, to_mrkdwn, width
@@ -23,6 +24,7 @@ __all__ = [
     "button",
     "context",
     "effect",
+    "expectation",
     "local_time",
     "outreach_card",
     "prediction",
@@ -73,12 +75,12 @@ def outreach_card(
         blocks.append(_facts(view, roster))
         if view.status_line:
             blocks.append(context(cut(roster.named(view.status_line), REASON_LIMIT)))
-        blocks.append(_decide(present))
+        blocks += autonomy_cards.decide(view, roster) or [_decide(present)]
     else:
         blocks.append(section(_outcome(view, roster)))
         if follow := _follow_up(present, undoable):
             blocks.append({"type": "actions", "elements": [follow]})
-    state = f"{present.version}:{present.state}" + (":undo" if undoable else "")
+    state = f"{present.version}:{present.state}" + (":undo" if undoable else autonomy_cards.shown(view))
     summary = f"{escape(title)}: " + (roster.named(view.status_line) or _summary(view))
     return Rendered(text=cut(summary, SECTION_LIMIT), blocks=blocks, shown=state)
 
@@ -93,11 +95,17 @@ def undo_until(present: Outreach, undo_seconds: int) -> datetime | None:
 
 
 def prediction(view: CardView) -> str:
+    """Say what is expected, how probable it is and by what its turn came; empty where nothing was predicted."""
+    said = expectation(view)
+    return f"{said} · {escape(view.ranking)}" if said else ""
+
+
+def expectation(view: CardView) -> str:
     """Say what is expected and how probable it is; empty where nothing was predicted."""
     if not view.predicted_issue:
         return ""
     chance = f"{view.probability:.0%}, " if view.probability is not None else ""
-    return f"{_DOT.get(view.band, '⚪')} *{chance}{escape(view.band)}*: {escape(view.predicted_issue)} · {escape(view.ranking)}"
+    return f"{_DOT.get(view.band, '⚪')} *{chance}{escape(view.band)}*: {escape(view.predicted_issue)}"
 
 
 def effect(points: float | None) -> str:
@@ -118,15 +126,15 @@ def context(*texts: str) -> Block:
     return {"type": "context", "elements": [{"type": "mrkdwn", "text": text, "verbatim": True} for text in texts]}
 
 
-def button(action: ActionId, label: str, value: str, style: str | None = None) -> Block:
-    """A button that carries ids only."""
+def button(action: str, label: str, value: str, style: str | None = None, confirm: Block | None = None) -> Block:
+    """A button that carries ids only, with a question before it acts if there is one."""
     made: Block = {
         "type": "button",
-        "action_id": action.value,
+        "action_id": str(action),
         "text": {"type": "plain_text", "text": label, "emoji": False},
         "value": value,
     }
-    return made | ({"style": style} if style else {})
+    return made | ({"style": style} if style else {}) | ({"confirm": confirm} if confirm else {})
 
 
 def _why(view: CardView) -> list[Block]:
@@ -202,7 +210,7 @@ def _follow_up(present: Outreach, undoable: bool) -> Block | None:
 def _summary(view: CardView) -> str:
     chance = f", {view.probability:.0%}" if view.probability is not None else ""
     what = f"{escape(view.predicted_issue)} ({escape(view.band)}{chance}). " if view.predicted_issue else ""
-    return f"{what}Approve, edit, snooze or reject the draft."
+    return f"{what}{autonomy_cards.asks(view) or 'Approve, edit, snooze or reject the draft.'}"
 
 
 def local_time(instant: datetime, roster: Roster) -> str:

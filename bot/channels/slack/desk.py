@@ -7,12 +7,13 @@ posting and recording finds its post again by the key of its first block. Decidi
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 
 import structlog
 
 from bot.channels.slack.api import SlackApi, UnknownMethod
+from bot.channels.slack.boards import Board
 from bot.channels.slack.cards import Rendered, outreach_card, section
 from bot.channels.slack.channel import key_of, linkable_hosts
 from bot.channels.slack.digest import day_digest
@@ -25,7 +26,8 @@ from bot.errors import ChannelError, PermanentChannelError, TransientChannelErro
 from bot.services.review.desk import ReviewDesk
 from bot.store import slack as posts
 from bot.store.database import Database
-from bot.store.slack import CARD, DIGEST, HANDOFF, HandoffFacts, Post
+from bot.store.outreach import Outreach
+from bot.store.slack import CARD, DIGEST, HANDOFF, PATTERN, HandoffFacts, Post
 
 __all__ = ["SlackDesk"]
 
@@ -39,7 +41,14 @@ class SlackDesk:
     """What agents see in the review channel."""
 
     def __init__(
-        self, api: SlackApi, database: Database, clock: Clock, settings: Settings, review: ReviewDesk, roster: Roster
+        self,
+        api: SlackApi,
+        database: Database,
+        clock: Clock,
+        settings: Settings,
+        review: ReviewDesk,
+        roster: Roster,
+        boards: Sequence[Board] = (),
     ) -> None:
         self._api = api
         self._database = database
@@ -47,6 +56,7 @@ class SlackDesk:
         self._settings = settings
         self._review = review
         self._roster = roster
+        self._boards = tuple(boards)
         self._hosts = linkable_hosts(settings)
         self._channel = settings.slack.review_channel
         self._lock = threading.RLock()  # one picture at a time, so that an older one never covers a newer one
@@ -80,8 +90,7 @@ class SlackDesk:
         """Post or redraw one card; False where it already shows how things stand."""
         with self._lock:
             view = self._review.card(outreach_id)
-            apart = self._settings.slack.cards == "each" or view.outreach.urgent
-            thread = None if apart else self._digest(date.fromisoformat(view.outreach.local_date))
+            thread = self._thread(view.outreach)
             rendered = outreach_card(
                 view,
                 self._roster,
@@ -111,7 +120,34 @@ class SlackDesk:
             due_cards = posts.cards_to_update(connection, now, BATCH) + posts.cards_to_post(connection, now, BATCH)
         # A customer who waits for a human comes before new proposals.
         touched = sum(self._guarded(HANDOFF, subject, self.show_handoff) for subject in new_handoffs + known_handoffs)
+        touched += sum(self._show_board(board) for board in self._boards)  # before the cards in their threads
+        due_cards += [one for one in self._review.retimed()[:BATCH] if one not in due_cards]
         return touched + sum(self._guarded(CARD, subject, self.show) for subject in due_cards)
+
+    def _show_board(self, board: Board) -> int:
+        """Post or redraw what a board says."""
+        touched = 0
+        for subject, rendered in board.drawn():
+
+            def put(number: int, rendered: Rendered = rendered) -> bool:
+                with self._lock:
+                    return self._put(board.purpose, number, rendered)
+
+            if self._guarded(board.purpose, subject, put):
+                board.posted(subject)
+                touched += 1
+        return touched
+
+    def _thread(self, present: Outreach) -> str | None:
+        """Return the message under which a card belongs: its pattern's, else the day's digest; None: the channel itself."""
+        if present.pattern_id is not None:
+            with self._database.read() as connection:
+                post = posts.post_of(connection, PATTERN, present.pattern_id)
+            if post is not None:
+                return post.ts
+        if self._settings.slack.cards == "each" or present.urgent:
+            return None
+        return self._digest(date.fromisoformat(present.local_date))
 
     def _digest(self, day: date) -> str | None:
         """Post or redraw a day's digest; return its ts, under which the day's cards stand."""
@@ -142,7 +178,8 @@ class SlackDesk:
         else:
             channel, ts = self._api.post(self._channel, rendered.text, rendered.blocks, key=key, thread_ts=thread)
         with self._database.write() as connection:
-            first = posts.record_post(connection, purpose, subject, channel, ts, rendered.shown, now)
+            # Whoever counts from when it could be seen counts from now, not from before it was posted.
+            first = posts.record_post(connection, purpose, subject, channel, ts, rendered.shown, self._clock.now())
             kept = posts.post_of(connection, purpose, subject)
         if kept is not None and kept.ts != ts:  # another process was faster: its message stays, ours goes
             self._api.delete(channel, ts)

@@ -91,7 +91,7 @@ class Levels:
         Parameters
         ----------
         surely : bool
-            False: as it is shown, with a card that is about to appear taken to be there; True: only by what is certainly
+            False: as it is shown, with a card that is about to appear, and agents about to see it, taken to be there; True: only by what is certainly
             on agents' screens.
         """
         levels = self.of_playbooks(connection)
@@ -103,7 +103,7 @@ class Levels:
         if not asked:
             return {}
         ids = [one.id for one in asked]
-        visible = store.visible_from(connection, now, self.gap)
+        visible = store.visible_from(connection, now, self.gap, surely=surely)
         if visible is None:
             return {}
         handled = store.touched(connection, ids)

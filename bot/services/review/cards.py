@@ -29,6 +29,7 @@ __all__ = [
     "ranking_of",
     "ranking_reasons",
     "status_line",
+    "unasked_mark",
 ]
 
 # A card gives up to three reasons: more are not read.
@@ -99,6 +100,16 @@ class CardView:
     ranking: str = RISK_RANKED
     level: Autonomy = Autonomy.APPROVE
     goes_at: datetime | None = None
+
+    @property
+    def unasked_mark(self) -> str:
+        """What tells a picture of it from one with another time; empty where it does not go out by itself."""
+        return unasked_mark(self.goes_at)
+
+
+def unasked_mark(goes_at: datetime | None) -> str:
+    """Return what stands behind the version and state of a card that says when it goes out by itself."""
+    return "" if goes_at is None else f":auto@{goes_at:%Y-%m-%dT%H:%M:%S}"
 
 
 def build_card(

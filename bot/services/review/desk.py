@@ -18,7 +18,7 @@ from bot.decide.lifecycle import OutreachState
 from bot.decide.playbook import Autonomy
 from bot.errors import InputError
 from bot.services.review.autonomy import Levels
-from bot.services.review.cards import CardView, build_card, plain_row
+from bot.services.review.cards import CardView, build_card, plain_row, unasked_mark
 from bot.services.review.moves import (
     ClaimedByOther,
     DecidedByOther,
@@ -29,6 +29,7 @@ from bot.services.review.moves import (
     respect_level,
 )
 from bot.store import audit
+from bot.store.autonomy import on_screen, waiting_unasked
 from bot.store.database import Connection, Database
 from bot.store.decisions import card_facts, decisions_of, deliveries_of, record_decision
 from bot.store.delivery import settle
@@ -76,6 +77,24 @@ class ReviewDesk:
         """Return the cards of several outreaches, in their order, with a fixed number of queries."""
         with self._database.read() as connection:
             return self._cards(connection, outreaches)
+
+    def retimed(self) -> list[int]:
+        """Return check-ins whose card in Slack says another time at which they go out by themselves, or none, or one."""
+        if self._levels is None or not self._levels.may_be_automatic:
+            return []
+        now = self._clock.now()
+        found: list[int] = []
+        with self._database.read() as connection:
+            for page in waiting_unasked(connection, self._levels.of_playbooks(connection), now):
+                going = self._levels.going(connection, page, now, surely=False)
+                cards = on_screen(connection, [one.id for one in page])
+                found += [
+                    one.id
+                    for one in page
+                    if one.id in cards
+                    and cards[one.id][1] != f"{one.version}:{one.state}{unasked_mark(going.get(one.id))}"
+                ]
+        return found
 
     def listing(
         self, states: Collection[OutreachState] | None, limit: int = 100, offset: int = 0

@@ -25,7 +25,7 @@ from bot.store.autonomy import Step
 from bot.store.database import Connection, Database
 from bot.store.enums import AutonomyWay
 
-__all__ = ["Earning", "Record"]
+__all__ = ["Course", "Earning", "Record"]
 
 log = structlog.get_logger(__name__)
 # How far back judgements are looked for where the level is held and few people are asked any more.
@@ -35,8 +35,8 @@ LOOK_EVERY = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
-    """How a playbook stands.
+class Course:
+    """What was offered and decided about a playbook.
 
     Attributes
     ----------
@@ -44,10 +44,8 @@ class Record:
         In force now.
     ceiling : Autonomy
         What its file allows at most.
-    missing : tuple of str
-        What it lacks for sending at once; empty: earned.
     steps : tuple of Step
-        What was offered and decided about it, latest first.
+        Latest first.
     """
 
     playbook: str
@@ -55,9 +53,15 @@ class Record:
     version: str
     level: Autonomy
     ceiling: Autonomy
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record(Course):
+    """How a playbook stands, with the numbers; `missing` is what it lacks for sending at once, nothing: it is earned."""
+
     evidence: Evidence
     missing: tuple[str, ...]
-    steps: tuple[Step, ...]
 
 
 class Earning:
@@ -99,6 +103,20 @@ class Earning:
         playbook = self._playbook(playbook_id)
         with self._database.read() as connection:
             return self._record(connection, playbook)
+
+    def offered(self) -> list[Course]:
+        """Return how the playbooks stand that were ever offered to send at once."""
+        with self._database.read() as connection:
+            offers = store.latest_offers(connection)
+            return [self._course(connection, one) for one in self._playbooks.values() if one.id in offers]
+
+    def playbook_of(self, offer_id: int) -> str:
+        """Return the playbook that an offer is about; raises NotFound."""
+        with self._database.read() as connection:
+            offer = store.step(connection, offer_id)
+        if offer is None:
+            raise NotFound("there is no such offer")
+        return offer.playbook
 
     def accept(self, offer_id: int, actor: str) -> Step:
         """Take an offer: from now on the playbook sends at once.
@@ -185,20 +203,20 @@ class Earning:
         log.info("autonomy_step", playbook=found.playbook, way=way.value, level=level.value)
         return step
 
-    def _record(self, connection: Connection, playbook: Playbook) -> Record:
-        steps = store.steps_of(connection, playbook.id)
-        level = self._levels.of_playbooks(connection)[playbook.id].level
-        evidence = self._evidence(connection, playbook, steps, keeping=level is Autonomy.AUTO)
-        return Record(
+    def _course(self, connection: Connection, playbook: Playbook) -> Course:
+        return Course(
             playbook=playbook.id,
             title=playbook.title,
             version=playbook.version,
-            level=level,
+            level=self._levels.of_playbooks(connection)[playbook.id].level,
             ceiling=playbook.autonomy,
-            evidence=evidence,
-            missing=tuple(shortfalls(evidence, self.bar)),
-            steps=tuple(steps),
+            steps=tuple(store.steps_of(connection, playbook.id)),
         )
+
+    def _record(self, connection: Connection, playbook: Playbook) -> Record:
+        course = self._course(connection, playbook)
+        evidence = self._evidence(connection, playbook, course.steps, keeping=course.level is Autonomy.AUTO)
+        return Record(**vars(course), evidence=evidence, missing=tuple(shortfalls(evidence, self.bar)))
 
     def _evidence(
         self, connection: Connection, playbook: Playbook, steps: Iterable[Step], *, keeping: bool
