@@ -8,6 +8,10 @@ call is ever made inside `read()` or `write()`.
 
 from __future__ import annotations
 
+import random
+import sqlite3
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +28,9 @@ __all__ = ["BUSY_SECONDS", "Connection", "Database", "open_database"]
 
 # How long a SQLite writer waits for the lock; a writing transaction is meant to last under 100 ms.
 BUSY_SECONDS = 15.0
+# How soon a writer of another process looks again. SQLite's own waiting looks after up to 100 ms, so that whoever writes
+# without much of a pause is hardly ever met between two transactions.
+LOOK_AGAIN_SECONDS = 0.002
 # A server that vanished without a word is noticed within half a minute, not after TCP's two hours.
 PATIENCE = {
     "connect_timeout": 5,
@@ -43,6 +50,8 @@ class Database:
     def __init__(self, engine: sa.Engine) -> None:
         self.engine = engine
         self.embedded = engine.dialect.name == "sqlite"
+        # SQLite has one writer at a time: threads of this process take turns here, where waking takes no polling.
+        self._turn = threading.Lock()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -53,8 +62,24 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Open a transaction that may write; it commits at the end and rolls back on any error."""
-        with self.engine.connect().execution_options(aftercare_write=True) as connection, connection.begin():
+        with (
+            self._own_turn(),
+            self.engine.connect().execution_options(aftercare_write=True) as connection,
+            connection.begin(),
+        ):
             yield connection
+
+    @contextmanager
+    def _own_turn(self) -> Iterator[None]:
+        if not self.embedded:
+            yield
+            return
+        if not self._turn.acquire(timeout=BUSY_SECONDS):
+            raise OperationalError("BEGIN IMMEDIATE", None, sqlite3.OperationalError("database is locked"))
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     @property
     def file(self) -> Path | None:
@@ -124,10 +149,32 @@ def _sqlite_engine(target: sa.URL, home: Path) -> sa.Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        immediate = connection.get_execution_options().get("aftercare_write", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+        if connection.get_execution_options().get("aftercare_write", False):
+            _begin_writing(connection)
+        else:
+            connection.exec_driver_sql("BEGIN")
 
     return engine
+
+
+def _begin_writing(connection: Connection) -> None:
+    """Take SQLite's one write lock, looking often while another process holds it."""
+    raw: Any = connection.connection.dbapi_connection
+    deadline = time.monotonic() + BUSY_SECONDS
+    raw.execute("PRAGMA busy_timeout=0")
+    try:
+        while time.monotonic() < deadline:
+            try:
+                raw.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                    break
+            else:
+                return
+            time.sleep(random.uniform(0.5, 1.5) * LOOK_AGAIN_SECONDS)  # noqa: S311
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # once more, for the error as everybody knows it
+    finally:
+        raw.execute(f"PRAGMA busy_timeout={int(BUSY_SECONDS * 1000)}")
 
 
 def ping(database: Database) -> None:
