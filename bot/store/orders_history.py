@@ -6,6 +6,7 @@ comes from all orders and is put together elsewhere.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -23,20 +24,14 @@ from predictors.snapshot import Snapshot
 __all__ = [
     "OrderlessTrouble",
     "count_orders",
-    "next_recorded",
     "order_ranges",
     "orderless_trouble",
     "read_orders",
-    "written_mark",
+    "read_these_orders",
 ]
 
-# What histories are made of.
-_TABLES = ("customers", "products", "orders", "order_lines", "touchpoints", "revisions")
-_customers, _products, _orders, _lines, _touchpoints, _revisions = (metadata.tables[name] for name in _TABLES)
-_MARK = sa.select(
-    *(sa.select(sa.func.max(metadata.tables[name].c.id)).scalar_subquery() for name in _TABLES),
-    # An erased customer leaves an empty row under this source.
-    sa.select(sa.func.count()).where(_customers.c.source == "erased").scalar_subquery(),
+_customers, _products, _orders, _lines, _touchpoints, _revisions = (
+    metadata.tables[name] for name in ("customers", "products", "orders", "order_lines", "touchpoints", "revisions")
 )
 
 
@@ -46,25 +41,9 @@ class OrderlessTrouble:
 
     touchpoints: pl.DataFrame  # touchpoint_id, order_id
 
-    def of_orders(self, first: int, last: int) -> list[int]:
-        """Return the touchpoints that are about orders with ids in a range."""
-        about = self.touchpoints.filter(pl.col("order_id").is_between(first, last))
-        return [int(one) for one in about["touchpoint_id"]]
-
-
-def written_mark(connection: Connection) -> tuple[int, ...]:
-    """Return what changes whenever something is written that histories are made of; found in no time."""
-    return tuple(int(one or 0) for one in connection.execute(_MARK).one())
-
-
-def next_recorded(connection: Connection, after: datetime) -> datetime | None:
-    """Return when the first row that is there already, but recorded for a later instant, becomes known; None: there is none."""
-    tables = [metadata.tables[name] for name in _TABLES]
-    found = [
-        connection.scalar(sa.select(sa.func.min(table.c.recorded_at)).where(table.c.recorded_at > after))
-        for table in tables
-    ]
-    return min((one for one in found if one is not None), default=None)
+    def of_orders(self, which: pl.Expr) -> list[int]:
+        """Return the touchpoints that are about orders of which something is true of `order_id`."""
+        return [int(one) for one in self.touchpoints.filter(which)["touchpoint_id"]]
 
 
 def count_orders(connection: Connection) -> int:
@@ -83,11 +62,12 @@ def order_ranges(connection: Connection, size: int) -> list[tuple[int, int]]:
 
 
 def orderless_trouble(
-    connection: Connection, until: datetime, timezone: str, order_id: int | None = None
+    connection: Connection, until: datetime, timezone: str, order_ids: Collection[int] | None = None
 ) -> OrderlessTrouble:
-    """Find out what tickets and complaints without an order are about, of all customers or of the one of an order."""
-    queries, wanted = _queries(connection.dialect.name), {"buyer_of": order_id}
-    of = queries.orderless if order_id is None else queries.orderless_of_one
+    """Find out what tickets and complaints without an order are about, of all customers or of those of some orders."""
+    queries = _queries(connection.dialect.name)
+    of = queries.orderless if order_ids is None else queries.orderless_of_buyers
+    wanted = {} if order_ids is None else {"ids": ids_value(connection.dialect.name, order_ids)}
     if connection.scalar(of.any, wanted) is None:
         return OrderlessTrouble(touchpoints=pl.DataFrame(schema={"touchpoint_id": pl.Int64, "order_id": pl.Int64}))
     loose = of.touchpoints.read(connection, until, timezone, **wanted)
@@ -108,18 +88,42 @@ def read_orders(
         Of the customers of these orders, or of all.
     """
 
+    which = pl.col("order_id").is_between(first, last)
+    span = {"first": first, "last": last}
+    return _read(connection, _queries(connection.dialect.name).of_range, span, until, timezone, loose.of_orders(which))
+
+
+def read_these_orders(
+    connection: Connection, order_ids: Collection[int], *, until: datetime, timezone: str
+) -> Snapshot:
+    """Read all that was recorded by an instant of some orders."""
+    dialect = connection.dialect.name
+    loose = orderless_trouble(connection, until, timezone, order_ids)
+    about = loose.of_orders(pl.col("order_id").is_in(list(order_ids)))
+    ids = {"ids": ids_value(dialect, order_ids)}
+    return _read(connection, _queries(dialect).of_ids, ids, until, timezone, about)
+
+
+def _read(
+    connection: Connection,
+    some: _SomeOrders,
+    which: Mapping[str, Any],
+    until: datetime,
+    timezone: str,
+    orderless: Collection[int],
+) -> Snapshot:
+    """Read some orders, and of the touchpoints without an order those that are about them."""
     dialect = connection.dialect.name
     queries = _queries(dialect)
-    span = {"first": first, "last": last}
 
     def entities(query: FrameQuery, ids: pl.Series) -> pl.DataFrame:
         wanted = [int(one) for one in ids.drop_nulls().unique()]
         return query.read(connection, until, timezone, ids=ids_value(dialect, wanted))
 
-    orders = queries.orders.read(connection, until, timezone, **span)
-    lines = queries.order_lines.read(connection, until, timezone, **span)
-    touchpoints = queries.touchpoints.read(connection, until, timezone, **span)
-    if orderless := loose.of_orders(first, last):
+    orders = some.orders.read(connection, until, timezone, **which)
+    lines = some.order_lines.read(connection, until, timezone, **which)
+    touchpoints = some.touchpoints.read(connection, until, timezone, **which)
+    if orderless:
         more = queries.touchpoints_by_id.read(connection, until, timezone, ids=ids_value(dialect, orderless))
         touchpoints = pl.concat([touchpoints, more])
     return Snapshot(
@@ -134,8 +138,27 @@ def read_orders(
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class _SomeOrders:
+    """Orders that are named by parameters, with their lines and touchpoints."""
+
+    orders: FrameQuery
+    order_lines: FrameQuery
+    touchpoints: FrameQuery
+
+    @classmethod
+    def of(cls, dialect: str, named: Callable[[sa.ColumnElement[Any]], sa.ColumnElement[bool]]) -> _SomeOrders:
+        of_lines = named(_lines.c.order_id)
+        lines = _revisions.c.entity_id.in_(sa.select(_lines.c.id).where(of_lines))
+        return cls(
+            orders=FrameQuery.of(dialect, "orders", where=named(_orders.c.id), replaced=named(_revisions.c.entity_id)),
+            order_lines=FrameQuery.of(dialect, "order_lines", where=of_lines, replaced=lines),
+            touchpoints=FrameQuery.of(dialect, "touchpoints", where=named(_touchpoints.c.order_id)),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class _Orderless:
-    """Whether there is trouble without an order, and which; of one order's customer with the parameter `buyer_of`."""
+    """Whether there is trouble without an order, and which."""
 
     any: sa.Select[Any]
     touchpoints: FrameQuery
@@ -152,37 +175,34 @@ class _Orderless:
 class _Queries:
     """Statements with parameters: `first` and `last` of a range of orders, or `ids`."""
 
-    orders: FrameQuery
-    order_lines: FrameQuery
-    touchpoints: FrameQuery
+    of_range: _SomeOrders
+    of_ids: _SomeOrders
     touchpoints_by_id: FrameQuery
     customers: FrameQuery
     products: FrameQuery
     of_customers: FrameQuery
     orderless: _Orderless
-    orderless_of_one: _Orderless
+    orderless_of_buyers: _Orderless
 
 
 @cache
 def _queries(dialect: str) -> _Queries:
     """Make the statements once for an engine: composing them took longer than they take."""
     first, last = (sa.bindparam(end, type_=sa.BigInteger()) for end in ("first", "last"))
-    of_lines = _lines.c.order_id.between(first, last)
     none: sa.ColumnElement[bool] = _touchpoints.c.order_id.is_(None)
-    buyer = sa.select(_orders.c.customer_id).where(_orders.c.id == sa.bindparam("buyer_of")).scalar_subquery()
-    theirs = among(dialect, _orders.c.customer_id)
+    buyers = sa.select(_orders.c.customer_id).where(among(dialect, _orders.c.id))
+    theirs, entity = among(dialect, _orders.c.customer_id), among(dialect, _revisions.c.entity_id)
 
     def of(frame: str, where: sa.ColumnElement[bool], replaced: sa.ColumnElement[bool] | None = None) -> FrameQuery:
         return FrameQuery.of(dialect, frame, where=where, replaced=replaced)
 
     return _Queries(
-        orders=of("orders", _orders.c.id.between(first, last), _revisions.c.entity_id.between(first, last)),
-        order_lines=of("order_lines", of_lines, _revisions.c.entity_id.in_(sa.select(_lines.c.id).where(of_lines))),
-        touchpoints=of("touchpoints", _touchpoints.c.order_id.between(first, last)),
+        of_range=_SomeOrders.of(dialect, lambda column: column.between(first, last)),
+        of_ids=_SomeOrders.of(dialect, lambda column: among(dialect, column)),
         touchpoints_by_id=of("touchpoints", among(dialect, _touchpoints.c.id)),
-        customers=of("customers", among(dialect, _customers.c.id), among(dialect, _revisions.c.entity_id)),
-        products=of("products", among(dialect, _products.c.id), among(dialect, _revisions.c.entity_id)),
+        customers=of("customers", among(dialect, _customers.c.id), entity),
+        products=of("products", among(dialect, _products.c.id), entity),
         of_customers=of("orders", theirs, _revisions.c.entity_id.in_(sa.select(_orders.c.id).where(theirs))),
         orderless=_Orderless.of(dialect, none),
-        orderless_of_one=_Orderless.of(dialect, none & (_touchpoints.c.customer_id == buyer)),
+        orderless_of_buyers=_Orderless.of(dialect, none & _touchpoints.c.customer_id.in_(buyers)),
     )

@@ -18,13 +18,13 @@ from bot.config import Settings
 from bot.services.importing.importer import Importer
 from bot.store import history
 from bot.store.database import Database, open_database
+from bot.store.history_mark import next_recorded, orders_touched, written_mark
 from bot.store.orders_history import (
     count_orders,
-    next_recorded,
     order_ranges,
     orderless_trouble,
     read_orders,
-    written_mark,
+    read_these_orders,
 )
 from bot.store.predictions import PREDICTIONS_A_TIME, latest_predictions, save_predictions
 from bot.store.tables import metadata
@@ -139,10 +139,12 @@ def test_orders_read_one_by_one_are_the_whole_snapshot(database: Database, tmp_p
         ]
         assert len(ranges) == count_orders(connection) == 2
         assert order_ranges(connection, 2) == [(ranges[0][0], ranges[1][1])]
-        alone = [orderless_trouble(connection, until, "Europe/Berlin", order_id=first) for first, _ in ranges]
+        alone = [orderless_trouble(connection, until, "Europe/Berlin", [first]) for first, _ in ranges]
+        named = [read_these_orders(connection, [first], until=until, timezone="Europe/Berlin") for first, _ in ranges]
     for name in FRAMES:
-        together = pl.concat([getattr(part, name) for part in parts])
-        assert_frame_equal(together.unique(), getattr(whole, name), check_row_order=False)
+        for read in (parts, named):
+            together = pl.concat([getattr(part, name) for part in read])
+            assert_frame_equal(together.unique(), getattr(whole, name), check_row_order=False)
     # The ticket without an order is about the order of its customer, the second.
     assert [one.touchpoints["order_id"].to_list() for one in alone] == [[], [ranges[1][0]]]
     assert ["ticket_opened" in part.touchpoints["kind"] for part in parts] == [False, True]
@@ -169,6 +171,66 @@ def test_the_mark_changes_with_whatever_histories_come_from(database: Database, 
     with database.read() as connection:
         assert next_recorded(connection, NOW - timedelta(days=1)) == NOW + timedelta(days=1)
         assert next_recorded(connection, NOW + timedelta(days=1)) is None
+
+
+# What is written, one after the other, and the orders that it touches: all of the customer's.
+TOUCHING: list[tuple[dict[str, str], set[str]]] = [
+    ({"touchpoints": "touchpoint_id,customer_id,order_id,kind,occurred_at\nt8,c1,o1,complaint,2026-02-01\n"}, {"o1"}),
+    ({"touchpoints": "touchpoint_id,customer_id,kind,occurred_at\nt9,c2,ticket_opened,2026-02-01\n"}, {"o2", "o3"}),
+    ({"orders": "order_id,customer_id,placed_at,total\no1,c1,2026-01-05,7.00\n"}, {"o1"}),
+    ({"order_lines": "order_id,line_no,seller_id\no3,1,s2\n"}, {"o2", "o3"}),
+    ({"order_lines": "order_id,line_no,seller_id\no1,1,s2\n"}, {"o1"}),
+    ({"customers": "customer_id,region\nc3,south\n"}, set()),
+    # A new region counts for orders that are placed or become known from then on: there are none.
+    ({"customers": "customer_id,region\nc2,south\n"}, set()),
+    ({"orders": "order_id,customer_id,placed_at,total\no4,c2,2026-01-05,7.00\n"}, {"o2", "o3", "o4"}),
+]
+
+
+def test_what_is_written_touches_all_orders_of_its_customers(database: Database, tmp_path: Path) -> None:
+    shop = {
+        "customers": "customer_id,region\nc1,north\nc2,north\n",
+        "orders": "order_id,customer_id,placed_at,total\no1,c1,2026-01-05,5.00\no2,c2,2026-01-06,5.00\no3,c2,2026-01-07,5.00\n",
+        "order_lines": "order_id,line_no,seller_id\no1,1,s1\n",
+    }
+    import_texts(database, tmp_path / "first", shop, NOW)
+    for number, (written, expected) in enumerate(TOUCHING):
+        with database.read() as connection:
+            before = written_mark(connection)
+        import_texts(database, tmp_path / f"then-{number}", written, NOW + timedelta(days=1 + number))
+        with database.read() as connection:
+            now = written_mark(connection)
+            named = connection.execute(sa.select(metadata.tables["orders"].c["id", "external_id"])).all()
+            touched = orders_touched(connection, before, now, 3)
+            assert touched is not None
+            assert {row.external_id for row in named if row.id in touched} == expected
+            if expected:
+                assert orders_touched(connection, before, now, len(expected) - 1) is None
+    # Something was taken away: nobody knows whom it concerned.
+    with database.read() as connection:
+        assert orders_touched(connection, now, now._replace(erased=1), 3) is None
+        assert orders_touched(connection, now, now._replace(orders=now.orders - 1), 3) is None
+
+
+def test_an_order_that_was_placed_since_a_product_was_described_anew_is_touched(
+    database: Database, tmp_path: Path
+) -> None:
+    since = NOW + timedelta(days=1)
+    import_texts(database, tmp_path / "first", FILES, NOW)
+    with database.read() as connection:
+        before = written_mark(connection)
+    import_texts(database, tmp_path / "second", {"products": CHANGED["products"]}, since)
+    with database.read() as connection:
+        assert orders_touched(connection, before, written_mark(connection), 9) == []
+    with database.write() as connection:
+        order = connection.execute(
+            sa.update(metadata.tables["orders"]).values(recorded_at=since).returning(metadata.tables["orders"].c.id)
+        ).scalars()
+        ids = sorted(order)
+    with database.read() as connection:
+        assert orders_touched(connection, before, written_mark(connection), 9) == ids
+        assert next_recorded(connection, NOW, before) == since
+        assert next_recorded(connection, since, before) is None
 
 
 def test_times_keep_their_microseconds_and_attributes_their_types(database: Database, tmp_path: Path) -> None:

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from bot.errors import ModelError, NotFound, Refused, UsageError
+from bot.services.prediction import order_features
 from bot.services.prediction.scoring import Scorer
 from bot.store.database import Database
 from bot.store.predictions import latest_predictions
 from predictors.backtest import Refit
+from predictors.kept import KeptHistories
 from tests.integration.invented import NOW, SCORED_FROM, SCORED_TO, Shop, imported_shop, write_shop
 from tests.unit.shops import START, invented_shop
 
@@ -116,8 +118,14 @@ def test_one_order_is_scored_on_demand(shop: Shop) -> None:
         shop.scorer.score("issue", order_id="nothing")
 
 
-def test_one_order_is_scored_as_among_all_others_also_once_there_is_news(shop: Shop) -> None:
+@pytest.mark.parametrize(("renewed_at_most", "readings"), [(2000, 1), (10, 2)])
+def test_one_order_is_scored_as_among_all_others_also_once_there_is_news(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, renewed_at_most: int, readings: int
+) -> None:
     at = START + timedelta(days=185)
+    monkeypatch.setattr(order_features, "RENEWED_AT_MOST", renewed_at_most)
+    read: list[KeptHistories] = []
+    monkeypatch.setattr(order_features, "KeptHistories", lambda facts: read.append(KeptHistories(facts)) or read[-1])
 
     def among_all() -> dict[str, dict[str, Any]]:
         fresh = Scorer(shop.database, shop.clock, shop.settings)
@@ -139,6 +147,7 @@ def test_one_order_is_scored_as_among_all_others_also_once_there_is_news(shop: S
     for order in chosen:
         (one,) = shop.scorer.score("issue", order_id=order, as_of=at, save=False)
         assert one.line() == after[order]
+    assert len(read) == readings
 
 
 def test_stored_predictions_say_what_their_lines_say(shop: Shop) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,11 +11,12 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from predictors.facets import FACETS
 from predictors.features import IDENTITY, issue_features, order_facts
 from predictors.frames import feature_columns
 from predictors.histories import COUNTS
 from predictors.issue import BlendModel
-from predictors.kept import FACETS, KeptHistories, features_from_kept
+from predictors.kept import KeptHistories, features_from_kept
 from predictors.model import Stage, TrainedModel, reference_values
 from predictors.moments import Moment, issue_subjects, order_moments
 from predictors.scoring import recent_subjects, score_features
@@ -72,6 +74,28 @@ def test_kept_facts_give_one_order_the_features_that_it_has_among_all(moment: Mo
         found = features_from_kept(alone, chosen, histories, moment)
         assert found.height == 1
         assert_frame_equal(found, whole.filter(pl.col("order_id") == order_id), rel_tol=1e-12, abs_tol=1e-12)
+
+
+@pytest.mark.parametrize("moment", list(Moment)[:2])
+def test_facts_that_were_put_in_place_of_older_ones_count_as_if_read_with_all_others(moment: Moment) -> None:
+    moments = order_moments(SHOP, due_days=14)
+    subjects = issue_subjects(moments, moment)
+    whole = issue_features(SHOP, moments, subjects, moment)
+    # Of every third order nothing was known but its purchase, and every sixth not even that.
+    some = pl.col("order_id") % 3 == 0
+    early = replace(
+        SHOP,
+        orders=SHOP.orders.filter(pl.col("order_id") % 6 != 0),
+        touchpoints=SHOP.touchpoints.filter(~some | (pl.col("kind") == "paid")),
+    )
+    histories = KeptHistories([order_facts(early, order_moments(early, due_days=14))])
+    for number in (0, 3):  # in two steps
+        news = _some(SHOP, number, 6)
+        ids = news.orders["order_id"].to_list()
+        histories.renew(ids, order_facts(news, order_moments(news, due_days=14)))
+    assert histories.renewed == sum(1 for order in range(500) if order % 3 == 0)
+    found = features_from_kept(SHOP, subjects, histories, moment)
+    assert_frame_equal(found, whole, rel_tol=1e-12, abs_tol=1e-12)
 
 
 @pytest.mark.parametrize("moment", list(Moment)[:2])

@@ -13,14 +13,8 @@ import polars as pl
 from bot.config import Settings
 from bot.services.prediction.champions import predictor_errors
 from bot.store.database import Connection, Database
-from bot.store.orders_history import (
-    count_orders,
-    next_recorded,
-    order_ranges,
-    orderless_trouble,
-    read_orders,
-    written_mark,
-)
+from bot.store.history_mark import Mark, next_recorded, orders_touched, written_mark
+from bot.store.orders_history import count_orders, order_ranges, orderless_trouble, read_orders, read_these_orders
 from predictors.features import order_facts
 from predictors.kept import KeptHistories, features_from_kept
 from predictors.moments import Moment, order_moments
@@ -34,6 +28,9 @@ ORDERS_A_CHUNK = 50_000
 # With more orders than these, what was read is laid by in files of a temporary folder.
 ORDERS_IN_MEMORY = 200_000
 
+# Orders whose kept facts are replaced before the whole shop is read again.
+RENEWED_AT_MOST = 2000
+
 # Choose who of some orders is asked about, and when.
 Choose = Callable[[Snapshot, pl.DataFrame], Mapping[Moment, pl.DataFrame]]
 
@@ -41,15 +38,16 @@ Choose = Callable[[Snapshot, pl.DataFrame], Mapping[Moment, pl.DataFrame]]
 class WarmOrders:
     """Features of single orders, again and again: the facts of the whole shop are kept for as long as they hold.
 
-    They hold until something is written that they were made of, or an instant passes for which something was recorded
-    ahead; then the shop is read again. What concerns the order itself is read each time.
+    When something is written that they were made of, the orders that it concerns are read again. The whole shop is where these
+    are too many, where something was erased, and where an instant passes for which something was recorded ahead. What
+    concerns the order itself is read each time.
     """
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
         self._settings = settings
         self._histories: KeptHistories | None = None
-        self._mark: tuple[int, ...] = ()
+        self._mark: Mark | None = None
         self._since = self._until = datetime.max.replace(tzinfo=UTC)
 
     def frames(
@@ -60,8 +58,7 @@ class WarmOrders:
         for order_id in order_ids:
             with predictor_errors(), self._database.read() as connection:
                 histories = self._kept(connection, until)
-                loose = orderless_trouble(connection, until, timezone, order_id=order_id)
-                snapshot = read_orders(connection, order_id, order_id, until=until, timezone=timezone, loose=loose)
+                snapshot = read_these_orders(connection, [order_id], until=until, timezone=timezone)
                 chosen = choose(snapshot, order_moments(snapshot, due_days=due_days))
                 found = [
                     (moment, features_from_kept(snapshot, subjects, histories, moment))
@@ -72,17 +69,37 @@ class WarmOrders:
 
     def _kept(self, connection: Connection, until: datetime) -> KeptHistories:
         mark = written_mark(connection)
-        if self._histories is None or mark != self._mark or not self._since <= until < self._until:
+        if not (self._since <= until < self._until and self._renewed(connection, mark, until)):
             self._histories = None  # not two at a time
-            timezone, due_days = self._settings.shop.timezone, self._settings.predictors.issue.due_days
-            facts = [
-                order_facts(snapshot, order_moments(snapshot, due_days=due_days))
-                for snapshot in _chunks(connection, until, timezone)
-            ]
-            self._histories = KeptHistories(facts)
-            self._mark, self._since = mark, until
+            self._histories = KeptHistories(
+                [self._facts(snapshot) for snapshot in _chunks(connection, until, self._settings.shop.timezone)]
+            )
             self._until = next_recorded(connection, until) or datetime.max.replace(tzinfo=UTC)
+            self._mark, self._since = mark, until
+        assert self._histories is not None
         return self._histories
+
+    def _renewed(self, connection: Connection, mark: Mark, until: datetime) -> bool:
+        """Bring what is kept up to a mark; False where it is better to read the shop again."""
+        if self._histories is None or self._mark is None:
+            return False
+        if mark == self._mark:
+            return True
+        room = RENEWED_AT_MOST - self._histories.renewed
+        touched = orders_touched(connection, self._mark, mark, room)
+        if touched is None:
+            return False
+        if touched:
+            timezone = self._settings.shop.timezone
+            snapshot = read_these_orders(connection, touched, until=until, timezone=timezone)
+            self._histories.renew(touched, self._facts(snapshot))
+        if (ahead := next_recorded(connection, until, self._mark)) is not None:
+            self._until = min(self._until, ahead)
+        self._mark, self._since = mark, until
+        return True
+
+    def _facts(self, snapshot: Snapshot) -> pl.DataFrame:
+        return order_facts(snapshot, order_moments(snapshot, due_days=self._settings.predictors.issue.due_days))
 
 
 def feature_frames(
