@@ -17,6 +17,8 @@ from bot.channels.slack.channel import SlackChannel
 from bot.channels.slack.connection import SlackConnection
 from bot.clock import ManualClock
 from bot.services.conversation.conversations import ConversationDecision, Inbound, Received
+from bot.services.delivery.stopping import Stopping
+from bot.services.planning.playbooks import load_playbooks
 from bot.services.review.desk import ReviewDesk
 from bot.settings import Secrets, Settings, Shop, Slack
 from bot.store.database import Database
@@ -198,8 +200,12 @@ class SlackWorld:
 
     def whispers(self, user: str) -> list[str]:
         """What only this person was told."""
+        return [str(m["text"]) for m in self.told(user)]
+
+    def told(self, user: str) -> list[dict[str, Any]]:
+        """The messages in the review channel that only this person sees."""
         messages = self.slack.messages(REVIEW_CHANNEL)
-        return [str(m["text"]) for m in messages if m.get("subtype") == "ephemeral" and m["ephemeral_to"] == user]
+        return [m for m in messages if m.get("subtype") == "ephemeral" and m["ephemeral_to"] == user]
 
     def present(self, outreach_id: int) -> Outreach:
         with self.database.read() as connection:
@@ -243,6 +249,8 @@ def slack_world(slack: LocalSlack, database: Database, clock: ManualClock, **cha
         review=review,
         conversations=conversations,  # type: ignore[arg-type]
         send_utterance=lambda utterance_id: world.send(utterance_id),
+        stopping=Stopping(database, clock),
+        playbooks=lambda: load_playbooks(settings),
     )
     world = SlackWorld(
         slack=slack,

@@ -15,10 +15,12 @@ from bot.lazy import OnFirstUse
 
 if TYPE_CHECKING:
     from bot.channels.email.signing import DkimSigner
+    from bot.channels.slack.board_actions import Desks
     from bot.channels.slack.connection import SlackConnection
     from bot.wiring import App
 else:
     DkimSigner = OnFirstUse("bot.channels.email.signing", "DkimSigner")
+    Desks = OnFirstUse("bot.channels.slack.board_actions", "Desks")
     SlackConnection = OnFirstUse("bot.channels.slack.connection", "SlackConnection")
 
 __all__ = ["build_email", "build_identity", "build_slack"]
@@ -71,4 +73,8 @@ def build_slack(app: App) -> SlackConnection | None:
         conversations=app.conversations,
         # With workers, the transaction that wrote the words has called one.
         send_utterance=(lambda _: None) if app.settings.delivery.by_workers else app.deliverer.send_utterance,
+        stopping=app.stopping,
+        playbooks=lambda: app.playbooks,
+        desks=Desks(earning=app.earning, patterns=app.pattern_desk),
+        unasked=lambda: app.autopilot.run(),
     )

@@ -10,7 +10,8 @@ import pytest
 import sqlalchemy as sa
 from slack_bolt import BoltRequest, BoltResponse
 
-from bot.channels.slack.payloads import CustomerMessage, Person, message_key, stored
+from bot.channels.slack.payloads import CustomerMessage, Person, stored
+from bot.channels.slack.reading import message_key
 from bot.clock import ManualClock
 from bot.store.database import Database
 from bot.store.events import record_event

@@ -17,6 +17,7 @@ from fastapi.testclient import TestClient
 
 from bot.channels.slack import connection as connecting
 from bot.channels.slack.http import PATH, answer
+from bot.channels.slack.listeners import UNREADABLE
 from bot.clock import ManualClock
 from bot.decide.lifecycle import OutreachState
 from bot.services.mail.opting_out import OptOutDesk
@@ -184,11 +185,26 @@ def test_a_repeated_event_has_one_effect(world: SlackWorld, web: TestClient) -> 
     assert [inbound.text for inbound in world.conversations.received] == ["Where is my parcel?"]
 
 
-def test_a_command_is_answered(web: TestClient) -> None:
-    body = urlencode({"command": "/aftercare", "text": "help", "user_id": ADA, "team_id": TEAM}).encode()
-    given = web.post(PATH, content=body, headers=signed(body))
-    assert given.status_code == 200
-    assert "no commands" in given.text
+def test_a_command_over_http_is_done_once_and_one_that_cannot_be_read_says_so(
+    world: SlackWorld, web: TestClient
+) -> None:
+    fields = {
+        "command": "/aftercare",
+        "text": "stop too many",
+        "user_id": ADA,
+        "team_id": TEAM,
+        "channel_id": REVIEW_CHANNEL,
+    }
+    body = urlencode(fields | {"trigger_id": "t.7"}).encode()
+    for _ in range(2):
+        assert web.post(PATH, content=body, headers=signed(body)).status_code == 200
+    until(lambda: world.whispers(ADA), "the answer")
+    odd = urlencode(fields).encode()
+    given = web.post(PATH, content=odd, headers=signed(odd))
+    assert (given.status_code, given.text) == (200, UNREADABLE)
+    world.connection.stop()  # everything begun is finished
+    assert len(world.whispers(ADA)) == 1  # no response_url came with it: said in the channel
+    assert "Nothing leaves" in world.whispers(ADA)[0]
 
 
 def test_before_slack_is_connected_a_signed_request_is_asked_to_come_again() -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from bot.channels.base import DeadAddressError, Evidence, Knowledge, Message
 from bot.channels.slack import api as slack_api
@@ -17,67 +16,21 @@ from bot.channels.slack.api import Pace, SlackApi, SlackUnauthorized
 from bot.channels.slack.channel import SlackChannel, linkable_hosts
 from bot.channels.slack.doctor import check_slack, needed_scopes
 from bot.errors import ChannelError, PermanentChannelError, TransientChannelError, UncertainChannelError
-from bot.settings import Secrets, Settings, Shop, Slack, Web
+from bot.settings import Settings, Shop, Web
 from tests.peers import free_port
 from tests.peers.local_slack import LocalSlack, shown_text
+from tests.scripted_slack import ScriptedSlack, error, healthy, scripted_slack, settings_for
 from tests.slack_world import MARIA, slack_settings, start_peer
 
 MESSAGE = Message(key="outreach:7:1", address=MARIA.id, subject="", text="Hello **Maria**, it is late.")
 
 
-class ScriptedSlack:
-    """A loopback server that answers each method as told: (status, body, headers), or a function of the handler."""
-
-    def __init__(self) -> None:
-        self.answers: dict[str, Any] = {}
-        self.calls: list[tuple[str, str]] = []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                method = self.path.rpartition("/")[2]
-                body = self.rfile.read(int(self.headers.get("content-length") or 0)).decode()
-                outer.calls.append((method, body))
-                answer = outer.answers.get(method, (200, {"ok": True}, {}))
-                if callable(answer):
-                    answer(self)
-                    return
-                status, content, headers = answer
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("content-type", "application/json")
-                self.end_headers()
-                self.wfile.write(json.dumps(content).encode())
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-        self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}/api/"
-
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-
 @pytest.fixture
 def scripted() -> Iterator[ScriptedSlack]:
-    server = ScriptedSlack()
-    server.answers["conversations.open"] = (200, {"ok": True, "channel": {"id": "D1"}}, {})
-    server.answers["chat.postMessage"] = (200, {"ok": True, "channel": "D1", "ts": "1.2"}, {})
-    yield server
-    server.stop()
-
-
-def settings_for(url: str, **slack: Any) -> Settings:
-    secrets = Secrets(slack_bot_token=SecretStr("xoxb-1"), slack_app_token=SecretStr("xapp-1"), slack_api_base_url=url)
-    values = {"mode": "socket", "review_channel": "C1", "agents": ("U1",)}
-    return Settings(slack=Slack(**{**values, **slack})).model_copy(update={"secrets": secrets})
+    with scripted_slack() as server:
+        server.answers["conversations.open"] = (200, {"ok": True, "channel": {"id": "D1"}}, {})
+        server.answers["chat.postMessage"] = (200, {"ok": True, "channel": "D1", "ts": "1.2"}, {})
+        yield server
 
 
 def channel_at(url: str) -> SlackChannel:
@@ -94,10 +47,6 @@ def test_a_message_carries_its_key_and_neither_unfurls_nor_mentions(scripted: Sc
     assert body["blocks"][0]["text"] == {"type": "mrkdwn", "text": "Hello *Maria*, it is late.", "verbatim": True}
     assert (body["unfurl_links"], body["unfurl_media"]) == (False, False)
     assert body["text"] == "Hello **Maria**, it is late."
-
-
-def error(code: str, status: int = 200, **headers: str) -> tuple[int, dict[str, Any], dict[str, str]]:
-    return status, {"ok": False, "error": code}, headers
 
 
 @pytest.mark.parametrize(
@@ -218,15 +167,6 @@ def test_only_slack_itself_is_paced() -> None:
 
 
 # --- The doctor -----------------------------------------------------------------------------------------------
-
-
-def healthy(scripted: ScriptedSlack, scopes: str) -> None:
-    me = {"ok": True, "team_id": "T1", "user_id": "U0BOT"}
-    scripted.answers["auth.test"] = (200, me, {"x-oauth-scopes": scopes})
-    scripted.answers["conversations.info"] = (200, {"ok": True, "channel": {"id": "C1", "is_member": True}}, {})
-    scripted.answers["users.info"] = (200, {"ok": True, "user": {"id": "U1", "tz": "Europe/Berlin"}}, {})
-    scripted.answers["conversations.history"] = (200, {"ok": True, "messages": []}, {})
-    scripted.answers["apps.connections.open"] = (200, {"ok": True, "url": "ws://127.0.0.1:1/"}, {})
 
 
 def test_the_doctor_finds_nothing_wrong_with_a_sound_installation(scripted: ScriptedSlack) -> None:

@@ -17,6 +17,11 @@ What was learned about the program (npm `local-slack-linux-x64` 0.1.8, one binar
   `{"t": "view_submit", "user": U, "values": {BLOCK: {ACTION: {…}}}}` submits the topmost modal. One stack of modals serves
   the whole workspace, so tests open and submit one after the other. A new modal shows as `{"t": "view", "stack": […]}`,
   errors on fields as `{"t": "view_errors", "errors": {…}}`.
+- App Home: `init` names what was published as `homeViews: {USER: {APP: VIEW}}`, a new one comes as `{"t": "home", "user",
+  "appId", "view"}`; sending `{"t": "block_action", "user": U, "appId": A, "action": {…}}` clicks in it. Clicks in Home and in modals
+  reach the app without their view and its hash (Slack sends both), and no view has a hash. Questions before a button acts
+  (`confirm`) are not asked.
+- `response_url` works as in Slack, as often as one likes.
 - Every event goes to every open Socket Mode connection: two connections are a free test of duplicates.
 """
 
@@ -43,6 +48,7 @@ BOT_TOKEN = "xoxb-test-token"
 APP_TOKEN = "xapp-test-token"
 SIGNING_SECRET = "test-signing-secret"
 TEAM = "T01CARE"
+APP = "A01AFTERCARE"
 BOT_USER = "U0AFTERCARE"
 REVIEW_CHANNEL = "C01REVIEW"
 
@@ -187,6 +193,7 @@ class Browser:
         self._socket = websocket.create_connection(base_url.replace("http://", "ws://") + "/ui", timeout=15)
         self._frames: queue.Queue[dict[str, Any]] = queue.Queue()
         self.stack: list[dict[str, Any]] = []
+        self.homes: dict[str, dict[str, Any]] = {}
         self.errors: dict[str, str] = {}
         self._closed = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -203,8 +210,11 @@ class Browser:
             frame = json.loads(text)
             if frame["t"] == "init":
                 self.stack = frame["state"]["modalStack"]
+                self.homes = {user: next(iter(views.values())) for user, views in frame["state"]["homeViews"].items()}
             elif frame["t"] == "view":
                 self.stack = frame["stack"]
+            elif frame["t"] == "home":
+                self.homes = self.homes | {frame["user"]: frame["view"]}
             elif frame["t"] == "view_errors":
                 self.errors = frame["errors"]
 
@@ -215,6 +225,25 @@ class Browser:
             return self.stack[-1] if self.stack and self.stack[-1].get("callback_id") == callback_id else None
 
         return until(shown, f"modal {callback_id}")
+
+    def home(self, user: str, shows: str = "") -> dict[str, Any]:
+        """Wait until somebody's Home shows some words, and return it."""
+
+        def shown() -> dict[str, Any] | None:
+            view = self.homes.get(user)
+            return view if view is not None and shows in shown_text(view) else None
+
+        return until(shown, f"Home of {user} that shows {shows!r}")
+
+    def press(self, user: str, view: dict[str, Any], action_id: str, option: str | None = None) -> None:
+        """Click a button of a view, or choose the option with a value."""
+        block_id, element = find_element(view, action_id)
+        action: dict[str, Any] = {"type": element["type"], "action_id": action_id, "block_id": block_id}
+        if option is not None:
+            action["selected_option"] = next(o for o in element["options"] if o["value"] == option)
+        else:
+            action |= {"value": element["value"], "text": element.get("text")}
+        self._socket.send(json.dumps({"t": "block_action", "user": user, "appId": APP, "action": action}))
 
     def submit(self, user: str, **inputs: dict[str, Any]) -> None:
         """Submit the topmost modal; inputs by block: `draft={"text": {"value": …}}`."""
@@ -290,7 +319,7 @@ def start_local_slack(
     config = {
         "workspace": {"name": "Care Team", "domain": "care-team", "teamId": team},
         "app": {
-            "appId": "A01AFTERCARE",
+            "appId": APP,
             "botUserId": BOT_USER,
             "botName": "Aftercare",
             "botToken": BOT_TOKEN,

@@ -22,17 +22,18 @@ from bot.channels.slack.payloads import (
     CustomerMessage,
     Person,
     Submission,
-    read_action,
-    read_event,
-    read_submission,
     restore,
     stored,
     target,
 )
+from bot.channels.slack.reading import read_action, read_event, read_submission
+from bot.channels.slack.times import snooze_times
+from bot.channels.slack.why import why
 from bot.decide.lifecycle import OutreachState
 from bot.errors import InputError
 from bot.services.conversation.conversations import HandoffReason
 from bot.services.conversation.dialogue import Reason
+from bot.services.review.background import Background
 from bot.services.review.cards import CardView, build_card
 from bot.services.review.desk import DRAFT_LIMIT
 from bot.settings import Review
@@ -46,6 +47,9 @@ NOW = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
 ROSTER = Roster(
     team_id="T1", bot_user_id="U0BOT", agents=frozenset({"U0ADA"}), names={"U0ADA": "Ada"}, default_zone=BERLIN
+)
+BEHIND = Background(
+    at=NOW, forecast=None, fragility="", clears=None, happened=(), earlier=0, allowed="", until=None, ruled=()
 )
 LONG = {"x": 10_000, "😀": 5_000, "<!channel> ": 900, "שלום ": 2_000, "&": 4_000, "> \n": 3_000, "**a** ": 1_500}
 words = nasty | st.sampled_from(sorted(LONG))  # those of LONG stand for many of them: `made` repeats them
@@ -111,12 +115,12 @@ def test_every_card_is_valid_and_mentions_nobody(
     rendered = outreach_card(view, ROSTER, NOW, 30, ("shop.example",))
     check_message(rendered.text, rendered.blocks)
     assert set(mentions([rendered.text, rendered.blocks])) <= {"<@U0ADA"}
-    assert "secret-arm" not in str((rendered, modals.why(view)))
+    assert "secret-arm" not in str((rendered, why(view, BEHIND, BERLIN)))
     for modal in (
         modals.edit(view),
         modals.reject(view, Review().reject_reasons),
         modals.snooze(view, NOW, BERLIN),
-        modals.why(view),
+        why(view, BEHIND, BERLIN),
     ):
         check_view(modal)
         assert mentions(prefilled(modal)) == []
@@ -149,12 +153,12 @@ def test_a_draft_too_long_for_a_field_is_not_offered_for_editing_cut() -> None:
 
 
 def test_snooze_offers_only_times_before_the_card_expires() -> None:
-    times = modals.snooze_times(NOW, BERLIN, NOW + timedelta(hours=2))
+    times = snooze_times(NOW, BERLIN, NOW + timedelta(hours=2))
     assert times == [("In an hour", NOW + timedelta(hours=1))]
     late = card_of(replace(outreach(), expires_at=NOW + timedelta(minutes=5)))
     assert modals.snooze(late, NOW, BERLIN)["callback_id"] == "aftercare_notice"
     friday = datetime(2026, 3, 27, 12, 0, tzinfo=UTC)  # clocks change on Sunday
-    monday = dict(modals.snooze_times(friday, BERLIN, friday + timedelta(days=9)))["Next Monday at 09:00"]
+    monday = dict(snooze_times(friday, BERLIN, friday + timedelta(days=9)))["Next Monday at 09:00"]
     assert monday == datetime(2026, 3, 30, 7, 0, tzinfo=UTC)
 
 
@@ -202,7 +206,7 @@ def test_menus_beyond_the_limits_are_refused(block: dict[str, Any]) -> None:
 
 
 def test_a_modal_with_a_long_title_is_refused() -> None:
-    modal = modals.why(card_of(outreach()))
+    modal = why(card_of(outreach()), BEHIND, BERLIN)
     with pytest.raises(InvalidPayload, match="outreach_why"):
         check_view({**modal, "title": {"type": "plain_text", "text": "x" * 25}})
 

@@ -13,24 +13,29 @@ import structlog
 
 from bot.channels.slack import modals
 from bot.channels.slack.api import SlackApi
+from bot.channels.slack.board_actions import BoardActions
 from bot.channels.slack.channel import linkable_hosts
 from bot.channels.slack.desk import SlackDesk
+from bot.channels.slack.home import AgentHome
 from bot.channels.slack.identity import Roster
 from bot.channels.slack.payloads import ActionId, Click, ModalId, Submission, target
+from bot.channels.slack.switch import SendingSwitch
+from bot.channels.slack.telling import Telling
 from bot.channels.slack.text import cut
+from bot.channels.slack.why import why
 from bot.clock import Clock, parse_instant
 from bot.config import Settings
 from bot.errors import AftercareError, ChannelError, InputError, Refused
 from bot.services.conversation.conversations import Conversations
+from bot.services.review.background import background_of
 from bot.services.review.desk import ReviewDesk
 from bot.store import slack as posts
 from bot.store.database import Database
 
-__all__ = ["NOT_AN_AGENT", "AgentActions"]
+__all__ = ["AgentActions"]
 
 log = structlog.get_logger(__name__)
 
-NOT_AN_AGENT = "Only support agents may do this. Ask whoever runs Aftercare to add you to `slack.agents`."
 # Where a modal shows an error: the input block.
 _FIELDS = {ModalId.EDIT: "draft", ModalId.REJECT: "reason", ModalId.SNOOZE: "until", ModalId.HANDOFF_REPLY: "reply"}
 
@@ -50,6 +55,10 @@ class AgentActions:
         send_utterance: Callable[[int], object],
         desk: SlackDesk,
         roster: Roster,
+        home: AgentHome,
+        switch: SendingSwitch,
+        telling: Telling,
+        boards: BoardActions | None = None,
     ) -> None:
         self._api = api
         self._database = database
@@ -60,6 +69,10 @@ class AgentActions:
         self._send_utterance = send_utterance
         self._desk = desk
         self._roster = roster
+        self._home = home
+        self._switch = switch
+        self._telling = telling
+        self._boards = boards
         self._hosts = linkable_hosts(settings)
 
     # --- Clicks ----------------------------------------------------------------------------------------------
@@ -67,31 +80,29 @@ class AgentActions:
     def click(self, click: Click) -> None:
         """Do what was clicked; a refusal is told to the clicker alone."""
         try:
-            if not self._roster.is_agent(click.person):
-                raise Refused(NOT_AN_AGENT)
+            self._roster.check(click.person)
             self._clicked(click)
         except ChannelError:
             raise
         except AftercareError as error:
             log.info("slack_click_refused", actor=click.person.actor, action=click.action, error=type(error).__name__)
-            self._api.whisper(click.channel, click.person.user_id, self._told(error))
-            self._redraw(click)
+            self._refuse(click, self._telling.sentence(error))
 
     def _clicked(self, click: Click) -> None:
         actor = click.person.actor
-        match click.action:
+        match click.action.partition(":")[0]:
             case ActionId.APPROVE:
-                self._decided(self._review.approve(*target(click.value), actor, event_key=click.key).id)
+                self._decided(click, self._review.approve(*target(click.value), actor, event_key=click.key).id)
             case ActionId.UNDO:
-                self._decided(self._review.undo(*target(click.value), actor, event_key=click.key).id)
+                self._decided(click, self._review.undo(*target(click.value), actor, event_key=click.key).id)
             case ActionId.RETRY:
-                self._decided(self._review.retry(*target(click.value), actor, event_key=click.key).id)
+                self._decided(click, self._review.retry(*target(click.value), actor, event_key=click.key).id)
             case ActionId.EDIT | ActionId.SNOOZE:
                 self._open(click, click.action, click.value)
             case ActionId.MORE:
                 what, _, value = click.value.partition(":")
                 if what == "claim":
-                    self._decided(self._review.claim(*target(value), actor, event_key=click.key).id)
+                    self._decided(click, self._review.claim(*target(value), actor, event_key=click.key).id)
                 elif what in ("reject", "why"):
                     self._open(click, what, value)
                 else:
@@ -100,11 +111,39 @@ class AgentActions:
                 self._open_reply(click)
             case ActionId.HANDOFF_GIVE_BACK:
                 self._give_back(click)
-            case _:
+            case ActionId.SENDING_STOP | ActionId.SENDING_START:
+                self._turn(click, stop=click.action == ActionId.SENDING_STOP)
+            case action if action.startswith("home_"):
+                if (decided := self._home.click(click)) is not None:
+                    self._desk.show(decided)
+            case _ if self._boards is None or not self._boards.click(click):
                 log.info("slack_unknown_action", action=click.action)
 
-    def _decided(self, outreach_id: int) -> None:
+    def _decided(self, click: Click, outreach_id: int) -> None:
+        self._telling.redraw(click, outreach_id)
+        if click.in_view:
+            self._home.told(click, outreach_id)
         self._desk.show(outreach_id)
+
+    def _turn(self, click: Click, *, stop: bool) -> None:
+        """Stop all sending, or let it go on."""
+        actor = click.person.actor
+        changed = self._switch.stop(actor) if stop else self._switch.start(actor)
+        if click.in_view:
+            self._home.show(click.person, seen=click.view_hash)
+            return
+        said = "Nothing leaves from now on." if stop else "Sending goes on."
+        self._telling.replace(click, said if changed else f"Somebody was faster. {said}")
+
+    def _refuse(self, click: Click, words: str) -> None:
+        """Tell the clicker why nothing was done, and show how things stand."""
+        if not click.in_view:
+            self._telling.tell(click, words)
+            self._redraw(click)
+            return
+        if click.view_type == "modal":
+            self._telling.notice(click, "Nothing was changed", words)
+        self._home.show(click.person, notice=f"⚠️ {words}", seen="" if click.view_type == "modal" else click.view_hash)
 
     def _open(self, click: Click, what: str, value: str) -> None:
         outreach_id, version = target(value)
@@ -120,14 +159,16 @@ class AgentActions:
             case "reject":
                 modal = modals.reject(view, self._settings.review.reject_reasons)
             case _:
-                modal = modals.why(view, self._hosts)
-        self._api.open_modal(click.trigger_id, modal)
+                behind = background_of(self._database, self._clock, self._settings, view)
+                modal = why(view, behind, self._roster.zone(click.person), self._hosts)
+        self._api.open_modal(click.trigger_id, modal, on_top=click.view_type == "modal")
 
     def _redraw(self, click: Click) -> None:
         """Draw the card that was clicked as it stands now; a loser sees the winner on it."""
         value = click.value.partition(":")[2] if click.action == ActionId.MORE else click.value
         try:
             if click.action.startswith("outreach_"):
+                self._telling.redraw(click, target(value)[0])
                 self._desk.show(target(value)[0])
         except AftercareError as error:
             log.info("slack_redraw_failed", action=click.action, error=type(error).__name__)
@@ -143,12 +184,11 @@ class AgentActions:
         if field is None:
             return {}
         try:
-            if not self._roster.is_agent(submission.person):
-                raise Refused(NOT_AN_AGENT)
+            self._roster.check(submission.person)
             self._submitted(submission)
         except AftercareError as error:
             log.info("slack_submission_refused", actor=submission.person.actor, modal=submission.modal)
-            return {field: cut(self._plain(error), 2000)}
+            return {field: cut(self._telling.plainly(error), 2000)}
         return {}
 
     def _submitted(self, submission: Submission) -> None:
@@ -184,6 +224,16 @@ class AgentActions:
             self._reply(submission)
         elif submission.modal in (ModalId.EDIT, ModalId.REJECT, ModalId.SNOOZE):
             self._desk.show(target(submission.reference)[0])
+            self._home.refresh(submission.person)
+        elif submission.modal == ModalId.BULK:
+            self._approve_together(submission)
+
+    def _approve_together(self, submission: Submission) -> None:
+        try:
+            self._home.approve_together(submission)
+        except Refused as error:
+            self._home.show(submission.person, notice=f"⚠️ {self._telling.sentence(error)}")
+        self._desk.sync()  # a few cards now, the others with the next ticks: Slack takes about one a second
 
     # --- Hand-overs ------------------------------------------------------------------------------------------
 
@@ -221,18 +271,6 @@ class AgentActions:
         facts = self._handoff(click.value, active=False)
         self._conversations.give_back(facts.conversation_id, click.person.actor)
         self._desk.show_handoff(facts.id)
-
-    # --- Words -----------------------------------------------------------------------------------------------
-
-    def _told(self, error: AftercareError) -> str:
-        """Return an error as a sentence in mrkdwn, agents by name."""
-        words = str(error).strip()
-        return self._roster.named(f"{words[:1].upper()}{words[1:]}".rstrip(".") + ".")
-
-    def _plain(self, error: AftercareError) -> str:
-        """Return an error as plain text: fields of modals show no mentions."""
-        words = self._roster.plainly(str(error).strip())
-        return f"{words[:1].upper()}{words[1:]}".rstrip(".") + "."
 
 
 def _chosen_time(value: str) -> datetime:

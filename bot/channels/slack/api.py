@@ -7,63 +7,31 @@ is posted, and when, is decided above.
 from __future__ import annotations
 
 import http.client
-import socket
-import ssl
 import threading
 import time
 from collections.abc import Mapping
 from typing import Any
-from urllib.error import URLError
 from urllib.parse import urlsplit
 
 import structlog
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web import SlackResponse
+from slack_sdk.webhook import WebhookClient
 
-from bot.channels.base import DeadAddressError
 from bot.channels.slack.checks import Blocks, check_message, check_view
+from bot.channels.slack.refusals import SlackUnauthorized, UnknownMethod, ViewConflict, meaning, never_arrived
 from bot.channels.slack.resting import Rests
 from bot.config import Settings
-from bot.errors import (
-    ChannelError,
-    ConfigurationError,
-    PermanentChannelError,
-    TransientChannelError,
-    UncertainChannelError,
-)
+from bot.errors import ConfigurationError, PermanentChannelError, TransientChannelError, UncertainChannelError
 
-__all__ = ["Pace", "SlackApi", "SlackUnauthorized", "UnknownMethod"]
+__all__ = ["Pace", "SlackApi", "SlackUnauthorized", "UnknownMethod", "ViewConflict"]
 
 log = structlog.get_logger(__name__)
 
 # https://docs.slack.dev/apis/web-api/rate-limits: about one message a second and channel.
 SECONDS_BETWEEN_POSTS = 1.1
 TIMEOUT_SECONDS = 10
-# Slack's own errors by what may be done next (https://docs.slack.dev/reference/methods/chat.postMessage/#errors).
-# The token is at fault, not the recipient: nothing was delivered, and nothing will be until somebody mends it.
-_UNAUTHORIZED = frozenset(
-    {
-        "account_inactive", "ekm_access_denied", "enterprise_is_restricted", "invalid_auth", "missing_scope",
-        "no_permission", "not_allowed_token_type", "not_authed", "org_login_required", "team_access_not_granted",
-        "token_expired", "token_revoked", "two_factor_setup_required", "access_denied",
-    }
-)  # fmt: skip
-# The person is gone from the workspace.
-_DEAD = frozenset({"user_disabled", "user_not_found", "users_not_found"})
-_TRANSIENT = frozenset(
-    {"ratelimited", "rate_limited", "message_limit_exceeded", "team_added_to_org", "request_timeout", "accesslimited"}
-)
-# Slack says of these that some of the work may have been done.
-_UNCERTAIN = frozenset({"fatal_error", "internal_error", "service_unavailable"})
-
-
-class SlackUnauthorized(TransientChannelError):
-    """Slack refuses our token; run `aftercare doctor slack`."""
-
-
-class UnknownMethod(ChannelError):
-    """This workspace lacks an API method; what needs it is left out."""
 
 
 class Pace:
@@ -159,10 +127,41 @@ class SlackApi:
         """Take back one of our own messages."""
         self._call("chat.delete", {"channel": channel, "ts": ts})
 
-    def whisper(self, channel: str, user: str, text: str) -> None:
-        """Say something that only one person sees."""
-        check_message(text, None)
-        self._call("chat.postEphemeral", {"channel": channel, "user": user, "text": text})
+    def whisper(self, channel: str, user: str, text: str, blocks: Blocks | None = None) -> None:
+        """Say something that only one person sees, in a channel that both are in."""
+        check_message(text, blocks)
+        body: dict[str, Any] = {"channel": channel, "user": user, "text": text}
+        self._call("chat.postEphemeral", body | ({"blocks": [dict(b) for b in blocks]} if blocks else {}))
+
+    def respond(self, url: str, text: str, blocks: Blocks | None = None, *, replace: bool = False) -> None:
+        """Answer a command or a click so that only they see it, wherever they are.
+
+        Slack takes five answers at such an address, within thirty minutes.
+
+        Parameters
+        ----------
+        replace : bool
+            Draw the message that was clicked anew.
+        """
+        check_message(text, blocks)
+        if not self._answers_at(url):
+            raise PermanentChannelError("this is no address of Slack's to answer at")
+        body = {"text": text, "response_type": "ephemeral", "replace_original": replace}
+        body |= {"blocks": [dict(b) for b in blocks]} if blocks else {}
+        try:
+            # Its own client: the address is the permission, and our token has no business there.
+            answer = WebhookClient(url, timeout=TIMEOUT_SECONDS, retry_handlers=[]).send_dict(body)
+        except (OSError, http.client.HTTPException, SlackClientError) as error:
+            raise TransientChannelError(f"Slack was not reached (response_url: {type(error).__name__})") from error
+        if answer.status_code != 200:
+            log.warning("slack_refused", method="response_url", status=answer.status_code)
+            raise PermanentChannelError(f"Slack takes no more answers to this (HTTP {answer.status_code})")
+
+    def _answers_at(self, url: str) -> bool:
+        parts, api = urlsplit(url), urlsplit(self.client.base_url)
+        host = parts.hostname or ""
+        slacks = parts.scheme == "https" and (host.endswith((".slack.com", ".slack-gov.com")))
+        return slacks or (parts.scheme, parts.netloc) == (api.scheme, api.netloc)
 
     def history(self, channel: str, limit: int = 200) -> tuple[list[Mapping[str, Any]], bool]:
         """Return the newest messages of a channel, and whether these are all.
@@ -184,10 +183,27 @@ class SlackApi:
         """Return the channel of the direct messages with a person."""
         return str(self._call("conversations.open", {"users": user})["channel"]["id"])
 
-    def open_modal(self, trigger_id: str, view: Mapping[str, Any]) -> None:
-        """Show a modal; the trigger lives three seconds."""
+    def open_modal(self, trigger_id: str, view: Mapping[str, Any], *, on_top: bool = False) -> None:
+        """Show a modal, on top of the one that was clicked if asked; the trigger lives three seconds."""
         check_view(view)
-        self._call("views.open", {"trigger_id": trigger_id, "view": dict(view)})
+        body = {"trigger_id": trigger_id, "view": dict(view)}
+        if on_top:
+            self._call("views.push", body)
+        else:
+            self._call("views.open", body)
+
+    def update_modal(self, view_id: str, view: Mapping[str, Any], seen: str = "") -> None:
+        """Show a modal anew; raises ViewConflict where it is not the one that was `seen` any more."""
+        check_view(view)
+        body: dict[str, Any] = {"view_id": view_id, "view": dict(view)}
+        self._call("views.update", body | ({"hash": seen} if seen else {}))
+
+    def publish_home(self, user: str, view: Mapping[str, Any], seen: str = "") -> str:
+        """Show somebody their Home; return its hash. Raises ViewConflict as `update_modal` does."""
+        check_view(view)
+        body: dict[str, Any] = {"user_id": user, "view": dict(view)}
+        answer = self._call("views.publish", body | ({"hash": seen} if seen else {}))
+        return str((answer.get("view") or {}).get("hash") or "")
 
     def whoami(self) -> SlackResponse:
         """Return `auth.test`: our team, user and bot id; its headers list the scopes."""
@@ -196,6 +212,10 @@ class SlackApi:
     def user(self, user: str) -> Mapping[str, Any]:
         """Return what Slack knows of a person."""
         return dict(self._call("users.info", {"user": user}, form=True)["user"])
+
+    def group_members(self, group: str) -> frozenset[str]:
+        """Return who is in a user group."""
+        return frozenset(self._call("usergroups.users.list", {"usergroup": group}, form=True)["users"])
 
     def channel(self, channel: str) -> Mapping[str, Any]:
         """Return what Slack knows of a channel."""
@@ -211,51 +231,12 @@ class SlackApi:
                 return self.client.api_call(method, params=body)
             return self.client.api_call(method, json=body)
         except SlackApiError as error:
-            meaning = _meaning(method, error.response, writes)
-            self._rests.note(method, meaning)
-            raise meaning from error
+            refusal = meaning(method, error.response, writes)
+            self._rests.note(method, refusal)
+            raise refusal from error
         except (OSError, http.client.HTTPException, SlackClientError) as error:
-            if not writes or _never_arrived(error):
+            if not writes or never_arrived(error):
                 raise TransientChannelError(f"Slack was not reached ({method}: {type(error).__name__})") from error
             raise UncertainChannelError(
                 f"Slack did not answer ({method}: {type(error).__name__}); it may have taken the message"
             ) from error
-
-
-def _never_arrived(error: Exception) -> bool:
-    """Say whether the connection failed before anything could be sent."""
-    reason = error.reason if isinstance(error, URLError) else error
-    return isinstance(reason, ConnectionRefusedError | socket.gaierror | ssl.SSLCertVerificationError)
-
-
-def _meaning(method: str, response: Any, writes: bool) -> ChannelError:
-    """Turn Slack's refusal into what may be done next."""
-    status = int(getattr(response, "status_code", 200) or 200)
-    data = response.data if isinstance(getattr(response, "data", None), dict) else {}
-    code = str(data.get("error") or f"HTTP {status}")
-    log.warning("slack_refused", method=method, error=code, status=status)
-    if status == 429 or code in _TRANSIENT:
-        return TransientChannelError(f"Slack asks to wait ({method})", retry_after=_retry_after(response))
-    if code in _UNAUTHORIZED:
-        needed = f"; missing: {data['needed']}" if data.get("needed") else ""
-        return SlackUnauthorized(f"Slack refuses our token: {code} ({method}){needed}; run `aftercare doctor slack`")
-    if code == "unknown_method":
-        return UnknownMethod(f"this workspace lacks {method}")
-    if status >= 500 or code in _UNCERTAIN:
-        if writes:
-            return UncertainChannelError(f"Slack failed in the middle ({method}: {code}); it may have done the work")
-        return TransientChannelError(f"Slack fails at the moment ({method}: {code})")
-    if code in _DEAD:
-        return DeadAddressError(f"this person is not in the workspace any more ({method}: {code})")
-    return PermanentChannelError(f"Slack refuses for good ({method}: {code})")
-
-
-def _retry_after(response: Any) -> float | None:
-    headers: Mapping[str, Any] = getattr(response, "headers", None) or {}
-    for name, value in headers.items():
-        if name.lower() == "retry-after":
-            try:
-                return float(value[0] if isinstance(value, list) else value)
-            except (TypeError, ValueError):
-                return None
-    return None

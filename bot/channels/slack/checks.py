@@ -1,7 +1,7 @@
 """Every payload is checked before it leaves: a refused one would otherwise show as a card that never came.
 
 Limits are Slack's (https://docs.slack.dev/reference/block-kit/); `slack_sdk.models` knows most of them, the rest is
-here: duplicate ids, option texts, counts, mass mentions. Building payloads is `cards` and `modals`.
+here: duplicate ids, option texts, counts, mass mentions. Building payloads is `cards`, `modals` and `home_view`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ __all__ = ["Blocks", "InvalidPayload", "check_message", "check_view"]
 Blocks = Sequence[Mapping[str, Any]]
 
 MESSAGE_BLOCKS, VIEW_BLOCKS = 50, 100
+METADATA_LIMIT = 3000  # https://docs.slack.dev/reference/views/home-tab-views
+# https://docs.slack.dev/reference/block-kit/composition-objects/confirmation-dialog-object
+_CONFIRM_LIMITS = {"title": 100, "text": 300, "confirm": 30, "deny": 30}
 TEXT_LIMIT = 40_000  # https://docs.slack.dev/reference/methods/chat.postMessage
 _MASS_MENTION = re.compile(r"<!(?:channel|here|everyone|subteam)\b", re.IGNORECASE)
 # (block type, path) -> longest text; https://docs.slack.dev/reference/block-kit/
@@ -49,11 +52,21 @@ def check_message(text: str, blocks: Blocks | None) -> None:
 
 
 def check_view(view: Mapping[str, Any]) -> None:
-    """Check a modal; raises like `check_message`."""
+    """Check a modal, or somebody's Home; raises like `check_message`."""
+    kind = str(view.get("type"))
+    if kind not in ("modal", "home"):
+        raise InvalidPayload(f"a view of type {kind}; Slack knows modal and home")
+    name = f"{kind} {view.get('callback_id')}"
+    if kind == "home" and {"title", "submit", "close"} & set(view):
+        raise InvalidPayload(f"{name}: Home has neither title nor submit nor close")
+    if width(str(view.get("private_metadata") or "")) > METADATA_LIMIT:
+        raise InvalidPayload(f"{name}: the private_metadata is over {METADATA_LIMIT} characters")
+    if kind == "home" and any(block.get("type") == "input" for block in view["blocks"]):
+        raise InvalidPayload(f"{name}: this app asks for no input in Home")
     try:
         View(**view).validate_json()
     except SlackObjectFormationError as error:
-        raise InvalidPayload(f"modal {view.get('callback_id')}: {error}") from error
+        raise InvalidPayload(f"{name}: {error}") from error
     _check_blocks(view["blocks"], VIEW_BLOCKS)
 
 
@@ -102,6 +115,20 @@ def _check_element(element: Mapping[str, Any], where: str) -> None:
     for option in options or ():
         if width(option["text"]["text"]) > 75 or width(option["value"]) > 150:
             raise InvalidPayload(f"{name}: an option's text is over 75 or its value over 150 characters")
+    values = [str(element.get("value") or ""), *(str(option["value"]) for option in options or ())]
+    if element["type"] == "button" and width(values[0]) > 2000:
+        raise InvalidPayload(f"{name}: the value is over 2,000 characters")
+    if len(set(values)) < len(values):
+        raise InvalidPayload(f"{name}: two options have one value")
+    if (chosen := element.get("initial_option")) is not None and chosen not in (options or ()):
+        raise InvalidPayload(f"{name}: the chosen option is none of those offered")
+    if width((element.get("placeholder") or {}).get("text") or "") > 150:
+        raise InvalidPayload(f"{name}: the placeholder is over 150 characters")
+    for part, limit in _CONFIRM_LIMITS.items() if element.get("confirm") else ():
+        words = str(element["confirm"][part]["text"])
+        if not words.strip() or width(words) > limit:
+            raise InvalidPayload(f"{name}: the {part} of its question is empty or over {limit} characters")
+        _check_mentions(words, name)
     if width(element.get("initial_value") or "") > 3000:
         raise InvalidPayload(f"{name}: the prefilled text is over 3,000 characters")
 

@@ -20,17 +20,20 @@ from slack_bolt.adapter.socket_mode import SocketModeHandler
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackClientError
 
-from bot.channels.slack.actions import AgentActions
 from bot.channels.slack.api import TIMEOUT_SECONDS, SlackApi, SlackUnauthorized
-from bot.channels.slack.customers import CustomerMessages
+from bot.channels.slack.assembly import Ground, assemble, build_boards
+from bot.channels.slack.board_actions import Desks
 from bot.channels.slack.desk import SlackDesk
 from bot.channels.slack.http import Reply, answer
 from bot.channels.slack.identity import Roster, resolve
 from bot.channels.slack.listeners import Intake, build_bolt
+from bot.channels.slack.switch import SendingSwitch
 from bot.clock import Clock
 from bot.config import Settings
 from bot.errors import ChannelError, ConfigurationError, TransientChannelError
 from bot.services.conversation.conversations import Conversations
+from bot.services.delivery.stopping import Stopping
+from bot.services.planning.playbooks import Playbooks
 from bot.services.review.desk import ReviewDesk
 from bot.store.database import Database
 
@@ -68,20 +71,36 @@ class SlackConnection:
         review: ReviewDesk,
         conversations: Conversations,
         send_utterance: Callable[[int], object],
+        stopping: Stopping,
+        playbooks: Callable[[], Playbooks],
+        desks: Desks | None = None,
+        unasked: Callable[[], int] | None = None,
     ) -> None:
         self._api = api
         self._database = database
         self._clock = clock
         self._settings = settings
         self._review = review
-        self._conversations = conversations
-        self._send_utterance = send_utterance
+        self._ground = Ground(
+            api=api,
+            database=database,
+            clock=clock,
+            settings=settings,
+            review=review,
+            conversations=conversations,
+            send_utterance=send_utterance,
+            stopping=stopping,
+            playbooks=playbooks,
+            desks=desks,
+        )
+        self._unasked = unasked or (lambda: 0)
         self._handler: SocketModeHandler | None = None
         self._executor: ThreadPoolExecutor | None = None
         self._revoked = threading.Event()
         self._proving = threading.Lock()
         self._proof = (0.0, False)  # when Slack was last asked who we are, and whether it knew
         self._intake: Intake | None = None
+        self._switch: SendingSwitch | None = None
         self.roster: Roster | None = None
         self.desk: SlackDesk | None = None
         self.bolt: App | None = None
@@ -100,8 +119,10 @@ class SlackConnection:
             roster = self.roster = resolve(self._api, self._settings)
         except SlackUnauthorized as error:
             raise ConfigurationError([("SLACK_BOT_TOKEN", str(error))]) from error
-        desk = self.desk = SlackDesk(self._api, self._database, self._clock, self._settings, self._review, roster)
-        self._intake = self._build_intake(roster, desk)
+        boards = build_boards(self._ground, roster)
+        desk = SlackDesk(self._api, self._database, self._clock, self._settings, self._review, roster, boards)
+        self.desk = desk
+        self._intake, self._switch = assemble(self._ground, roster, desk, self._revoke)
         self._executor = ThreadPoolExecutor(WORKERS, thread_name_prefix="slack")
         secret = self._signing_secret() if self._settings.slack.mode == "http" else None
         bolt = build_bolt(self._intake, self._api, self._executor, secret)
@@ -126,11 +147,13 @@ class SlackConnection:
 
     def sync(self) -> int:
         """Bring what Slack shows up to date, and take up what was abandoned; for the scheduler's tick."""
-        if self.desk is None or self._intake is None or self._revoked.is_set():
+        if self.desk is None or self._intake is None or self._switch is None or self._revoked.is_set():
             return 0
         try:
             self._intake.resume(ABANDONED)
-            return self.desk.sync()
+            shown = self._switch.announce() + self.desk.sync()
+            # Only now: what goes out unasked must have been on screens, and only while they can be reached.
+            return shown + (self._unasked() if self.connected() else 0)
         except ChannelError as error:
             log.warning("slack_sync_interrupted", error=str(error))
             return 0
@@ -148,38 +171,6 @@ class SlackConnection:
             handler.close()  # type: ignore[no-untyped-call]
         if handler is not None or executor is not None:
             log.info("slack_disconnected")
-
-    def _build_intake(self, roster: Roster, desk: SlackDesk) -> Intake:
-        actions = AgentActions(
-            api=self._api,
-            database=self._database,
-            clock=self._clock,
-            settings=self._settings,
-            review=self._review,
-            conversations=self._conversations,
-            send_utterance=self._send_utterance,
-            desk=desk,
-            roster=roster,
-        )
-        customers = CustomerMessages(
-            api=self._api,
-            database=self._database,
-            clock=self._clock,
-            conversations=self._conversations,
-            send_utterance=self._send_utterance,
-            desk=desk,
-            roster=roster,
-            review_channel=self._settings.slack.review_channel,
-        )
-        return Intake(
-            api=self._api,
-            database=self._database,
-            clock=self._clock,
-            roster=roster,
-            actions=actions,
-            customers=customers,
-            on_revoked=self._revoke,
-        )
 
     def _signing_secret(self) -> str:
         secret = self._settings.secrets.slack_signing_secret

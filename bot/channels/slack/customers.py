@@ -24,7 +24,9 @@ __all__ = ["CustomerMessages"]
 
 log = structlog.get_logger(__name__)
 
-AGENT_HINT = "I talk to customers here. What waits for you is in <#{channel}>."
+AGENT_HINT = (
+    "I talk to customers here. What waits for you is in <#{channel}>, in the Home tab above, and behind `/aftercare`."
+)
 
 
 class CustomerMessages:

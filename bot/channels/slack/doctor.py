@@ -13,13 +13,17 @@ import yaml
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackClientError
 
+from bot.channels.slack.agents import is_group
 from bot.channels.slack.api import TIMEOUT_SECONDS, SlackApi, UnknownMethod
 from bot.channels.slack.http import PATH
-from bot.channels.slack.identity import resolve
+from bot.channels.slack.identity import Roster, resolve
 from bot.config import Settings
 from bot.errors import ChannelError, ConfigurationError
 
 __all__ = ["Finding", "check_slack", "manifest", "needed_scopes"]
+
+# What only reading user groups needs; a shop that lists its agents may do without.
+GROUP_SCOPES = frozenset({"usergroups:read"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +42,12 @@ def manifest() -> dict[str, Any]:
     return loaded
 
 
-def needed_scopes() -> frozenset[str]:
-    """Return the bot scopes that the product needs."""
-    return frozenset(manifest()["oauth_config"]["scopes"]["bot"])
+def needed_scopes(settings: Settings | None = None) -> frozenset[str]:
+    """Return the bot scopes that the product needs; with settings, those that this shop needs."""
+    scopes = frozenset(manifest()["oauth_config"]["scopes"]["bot"])
+    if settings is not None and not any(is_group(agent) for agent in settings.slack.agents):
+        return scopes - GROUP_SCOPES
+    return scopes
 
 
 def check_slack(settings: Settings, api: SlackApi | None = None) -> list[Finding]:
@@ -55,13 +62,11 @@ def check_slack(settings: Settings, api: SlackApi | None = None) -> list[Finding
     except ChannelError as error:
         return [Finding(name="SLACK_BOT_TOKEN", ok=False, advice=str(error))]
     found = [Finding(name="SLACK_BOT_TOKEN", ok=True, advice=f"team {me['team_id']}, app user {me['user_id']}")]
-    found.append(_scopes(me.headers))
+    found.append(_scopes(me.headers, needed_scopes(settings)))
     try:
         roster = resolve(api, settings)
         found.append(_review_channel(api, settings.slack.review_channel))
-        silent = sorted(set(settings.slack.agents) - roster.agents)
-        advice = f"deactivated: {', '.join(silent)}; take them out" if silent else f"{len(roster.agents)} known"
-        found.append(Finding(name="slack.agents", ok=not silent, advice=advice))
+        found.append(_agents(roster, settings))
     except ConfigurationError as error:
         found += [Finding(name=path, ok=False, advice=advice) for path, advice in error.problems]
     except ChannelError as error:
@@ -71,9 +76,18 @@ def check_slack(settings: Settings, api: SlackApi | None = None) -> list[Finding
         found.append(_app_token(api, settings))
     else:
         url = f"{settings.web.base_url.rstrip('/')}{PATH}"
-        advice = f"{url} is the Request URL for events and interactivity"
+        advice = f"{url} is the Request URL for events, interactivity and the command /aftercare"
         found.append(Finding(name="web.base_url", ok=True, advice=advice))
     return found
+
+
+def _agents(roster: Roster, settings: Settings) -> Finding:
+    silent = sorted({agent for agent in settings.slack.agents if not is_group(agent)} - roster.agents)
+    if silent:
+        return Finding(name="slack.agents", ok=False, advice=f"deactivated: {', '.join(silent)}; take them out")
+    if not roster.agents:
+        return Finding(name="slack.agents", ok=False, advice="nobody is in the user group, so nobody may decide")
+    return Finding(name="slack.agents", ok=True, advice=f"{len(roster.agents)} known")
 
 
 def _review_channel(api: SlackApi, channel: str) -> Finding:
@@ -85,13 +99,13 @@ def _review_channel(api: SlackApi, channel: str) -> Finding:
     return Finding(name="slack.review_channel", ok=True, advice=advice if public else channel)
 
 
-def _scopes(headers: Any) -> Finding:
+def _scopes(headers: Any, needed: frozenset[str]) -> Finding:
     lowered = {str(name).lower(): value for name, value in dict(headers or {}).items()}
     if "x-oauth-scopes" not in lowered:
         return Finding(name="scopes", ok=True, advice="this Slack does not say which scopes the token has")
     value = lowered["x-oauth-scopes"]
     given = {scope.strip() for scope in str(value[0] if isinstance(value, list) else value).split(",")}
-    missing = sorted(needed_scopes() - given)
+    missing = sorted(needed - given)
     if missing:
         advice = f"missing: {', '.join(missing)}; add them under OAuth & Permissions and install the app again"
         return Finding(name="scopes", ok=False, advice=advice)

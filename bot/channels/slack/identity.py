@@ -1,6 +1,7 @@
 """Who is who in Slack: our own app and team, the agents, and how people are named in what we show.
 
-People are (team, user) pairs. Roles are asked at every click and submission; customers are found by the store.
+People are (team, user) pairs. Roles are asked at every click, submission and command (`agents` keeps what Slack says);
+customers are found by the store.
 """
 
 from __future__ import annotations
@@ -8,15 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 import structlog
 
-from bot.channels.slack.api import SlackApi, UnknownMethod
+from bot.channels.slack.agents import NOT_AN_AGENT, AgentDirectory, profile_of
+from bot.channels.slack.api import SlackApi, SlackUnauthorized, UnknownMethod
 from bot.channels.slack.payloads import Person
-from bot.channels.slack.text import escape, one_line
+from bot.channels.slack.text import escape
 from bot.config import Settings
-from bot.errors import ConfigurationError, PermanentChannelError
+from bot.errors import ConfigurationError, PermanentChannelError, Refused
 
 __all__ = ["Roster", "resolve"]
 
@@ -26,12 +28,20 @@ _ACTOR = re.compile(r"slack:([A-Z0-9]+):([A-Z0-9]+)")
 
 @dataclass(frozen=True, kw_only=True)
 class Roster:
-    """Our own identity and the agents, as Slack confirmed them at the start."""
+    """Our own identity and the agents, as Slack confirms them.
+
+    Attributes
+    ----------
+    agents : frozenset of str
+        Whom Slack confirmed at the start.
+    directory : AgentDirectory, optional
+        Where everybody is asked about again; without it, `agents` stand as they are.
+    """
 
     team_id: str
     bot_user_id: str
     agents: frozenset[str]
-    zones: Mapping[str, ZoneInfo] = field(default_factory=dict)
+    directory: AgentDirectory | None = None
     names: Mapping[str, str] = field(default_factory=dict)
     default_zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
 
@@ -39,26 +49,46 @@ class Roster:
         """Say whether somebody belongs to our own workspace."""
         return person.team_id == self.team_id
 
+    def check(self, person: Person) -> None:
+        """Make sure that somebody may decide now; raises Refused with the reason."""
+        if not self.ours(person):
+            raise Refused("This belongs to another workspace; nothing was changed.")
+        if self.directory is not None:
+            self.directory.check(person.user_id)
+        elif person.user_id not in self.agents:
+            raise Refused(NOT_AN_AGENT)
+
     def is_agent(self, person: Person) -> bool:
-        """Say whether somebody may decide."""
-        return self.ours(person) and person.user_id in self.agents
+        """Say whether somebody may decide now."""
+        try:
+            self.check(person)
+        except Refused:
+            return False
+        return True
 
     def zone(self, person: Person) -> ZoneInfo:
         """Return an agent's own time zone, else the shop's."""
-        return self.zones.get(person.user_id, self.default_zone)
+        known = self.directory.last_profile(person.user_id) if self.directory is not None else None
+        return known.zone if known is not None and known.zone is not None else self.default_zone
 
     def plainly(self, text: str) -> str:
         """Name the agents of a text where mentions are not shown: by their Slack names."""
-        return _ACTOR.sub(lambda found: self.names.get(found[2], "somebody in Slack"), text)
+        return _ACTOR.sub(lambda found: self._name(found[2]) or "somebody in Slack", text)
 
     def named(self, text: str) -> str:
         """Escape a text of our own and turn the agents in it (`slack:TEAM:USER`) into their names."""
+        known = self.agents if self.directory is None else self.agents | self.directory.known()
 
         def name(found: re.Match[str]) -> str:
             person = Person(team_id=found[1], user_id=found[2])
-            return f"<@{person.user_id}>" if self.is_agent(person) else "somebody in Slack"
+            ours = self.ours(person) and person.user_id in known
+            return f"<@{person.user_id}>" if ours else "somebody in Slack"
 
         return _ACTOR.sub(name, escape(text))
+
+    def _name(self, user_id: str) -> str:
+        known = self.directory.last_profile(user_id) if self.directory is not None else None
+        return known.name if known is not None and known.name else self.names.get(user_id, "")
 
 
 def resolve(api: SlackApi, settings: Settings) -> Roster:
@@ -71,19 +101,20 @@ def resolve(api: SlackApi, settings: Settings) -> Roster:
     """
     me = api.whoami()
     problems = [*_channel_problems(api, settings.slack.review_channel)]
-    zones: dict[str, ZoneInfo] = {}
-    names: dict[str, str] = {}
+    directory = AgentDirectory(api, settings.slack.agents)
     agents: set[str] = set()
-    for agent in settings.slack.agents:
-        problems += _agent_problems(api, agent, agents, zones, names)
+    for agent in directory.people:
+        problems += _agent_problems(api, agent, agents, directory)
+    for group in directory.groups:
+        problems += _group_problems(api, group, agents, directory)
     if problems:
         raise ConfigurationError(problems)
+    directory.look_up_members()
     return Roster(
         team_id=str(me["team_id"]),
         bot_user_id=str(me["user_id"]),
         agents=frozenset(agents),
-        zones=zones,
-        names=names,
+        directory=directory,
         default_zone=settings.shop.zone,
     )
 
@@ -112,7 +143,7 @@ def _channel_problems(api: SlackApi, channel: str) -> Iterable[tuple[str, str]]:
 
 
 def _agent_problems(
-    api: SlackApi, agent: str, agents: set[str], zones: dict[str, ZoneInfo], names: dict[str, str]
+    api: SlackApi, agent: str, agents: set[str], directory: AgentDirectory
 ) -> Iterable[tuple[str, str]]:
     try:
         known = api.user(agent)
@@ -125,12 +156,28 @@ def _agent_problems(
     if known.get("is_bot"):
         yield "slack.agents", f"{agent} is a bot; name people"
         return
+    directory.learn_profile(agent, profile_of(known))
     if known.get("deleted"):  # somebody left: they lose the right, the others go on working
         log.warning("slack_agent_deactivated", agent=agent)
         return
     agents.add(agent)
-    names[agent] = one_line(str(known.get("real_name") or known.get("name") or agent))
+
+
+def _group_problems(
+    api: SlackApi, group: str, agents: set[str], directory: AgentDirectory
+) -> Iterable[tuple[str, str]]:
     try:
-        zones[agent] = ZoneInfo(str(known.get("tz") or ""))
-    except (ZoneInfoNotFoundError, ValueError, OSError):
+        members = api.group_members(group)
+    except UnknownMethod:
+        yield "slack.agents", f"this workspace has no user groups, so not {group} either; list the agents' user ids"
         return
+    except SlackUnauthorized as error:
+        yield "slack.agents", f"nobody may read the user group {group}: {error}"
+        return
+    except PermanentChannelError as error:
+        yield "slack.agents", f"there is no user group {group} ({error}); write the id of one, or list user ids"
+        return
+    directory.learn_members(group, members)
+    agents.update(members)
+    if not members:
+        log.warning("slack_agent_group_empty", group=group, advice="nobody in it may decide; add people to it")

@@ -1,7 +1,7 @@
 """The Bolt app: everything that Slack sends is recorded in one short transaction, then acknowledged, then worked on.
 
 Socket Mode and HTTP share it. A duplicate (an envelope delivered again, the same event at two processes) is recognised
-by its key in the shared database and has no second effect. What is done is in `actions` and `customers`.
+by its key in the shared database and has no second effect. What is done is in `actions`, `commands`, `home` and `customers`.
 """
 
 from __future__ import annotations
@@ -15,24 +15,27 @@ from datetime import timedelta
 from typing import Any
 
 import structlog
-from slack_bolt import Ack, App, BoltRequest, BoltResponse
+from slack_bolt import Ack, App, BoltResponse
 
 from bot.channels.slack.actions import AgentActions
 from bot.channels.slack.api import SlackApi
+from bot.channels.slack.commands import AgentCommands
 from bot.channels.slack.customers import CustomerMessages
+from bot.channels.slack.home import AgentHome
 from bot.channels.slack.identity import Roster
 from bot.channels.slack.payloads import (
     Click,
+    Command,
     CustomerMessage,
+    HomeOpened,
     OtherEvent,
     Received,
     Submission,
-    read_action,
-    read_event,
-    read_submission,
     restore,
     stored,
 )
+from bot.channels.slack.reading import read_action, read_command, read_event, read_submission
+from bot.channels.slack.telling import Telling
 from bot.clock import Clock
 from bot.errors import AftercareError, ChannelError
 from bot.store.database import Database
@@ -44,10 +47,9 @@ log = structlog.get_logger(__name__)
 
 SOURCE = "slack"
 _ANY = re.compile(".*", re.DOTALL)
-_SLOT = "aftercare_received"
 # These end the installation: nothing may be sent any more.
 REVOKING = frozenset({"app_uninstalled", "tokens_revoked"})
-NO_COMMANDS = "Aftercare knows no commands; everything is on the cards in the review channel."
+UNREADABLE = "This command cannot be read. Try it again, or open the cards in the review channel."
 WRONG_TEAM = "This belongs to another workspace; nothing was changed."
 
 
@@ -62,7 +64,10 @@ class Intake:
         clock: Clock,
         roster: Roster,
         actions: AgentActions,
+        commands: AgentCommands,
+        home: AgentHome,
         customers: CustomerMessages,
+        telling: Telling,
         on_revoked: Callable[[], None],
     ) -> None:
         self._api = api
@@ -70,7 +75,10 @@ class Intake:
         self._clock = clock
         self._roster = roster
         self._actions = actions
+        self._commands = commands
+        self._home = home
         self._customers = customers
+        self._telling = telling
         self._on_revoked = on_revoked
 
     def read(self, body: Mapping[str, Any]) -> Received | None:
@@ -82,7 +90,7 @@ class Intake:
                 return read_submission(body)
             case "event_callback":
                 return read_event(body, self._roster.bot_user_id)
-        return None
+        return read_command(body) if "command" in body else None
 
     def record(self, received: Received) -> bool:
         """Record it; False for one that was recorded before."""
@@ -144,11 +152,16 @@ class Intake:
 
     def _dispatch(self, received: Received) -> None:
         match received:
-            case Click() if not self._roster.ours(received.person):
+            case Click() | Command() | HomeOpened() if not self._roster.ours(received.person):
                 log.warning("slack_foreign_workspace", actor=received.person.actor, key=received.key)
-                self._api.whisper(received.channel, received.person.user_id, WRONG_TEAM)
+                if not isinstance(received, HomeOpened) and (received.channel or isinstance(received, Command)):
+                    self._telling.tell(received, WRONG_TEAM)
             case Click():
                 self._actions.click(received)
+            case Command():
+                self._commands.run(received)
+            case HomeOpened():
+                self._home.opened(received)
             case Submission():
                 self._actions.after_submit(received)
             case CustomerMessage():
@@ -159,14 +172,12 @@ class Intake:
                 pass
 
     def _apologise(self, received: Received, reference: str) -> None:
-        if not isinstance(received, Click):
-            return
+        words = f"That did not work, and it is not your fault. Nothing was decided unless the card says so. Reference: {reference}"
         try:
-            self._api.whisper(
-                received.channel,
-                received.person.user_id,
-                f"That did not work, and it is not your fault. Nothing was decided unless the card says so. Reference: {reference}",
-            )
+            if isinstance(received, Command) or (isinstance(received, Click) and not received.in_view):
+                self._telling.tell(received, words)
+            elif isinstance(received, Click):
+                self._telling.notice(received, "That did not work", words)
         except AftercareError as problem:
             log.warning("slack_apology_unsaid", reference=reference, error=type(problem).__name__)
 
@@ -193,38 +204,30 @@ def build_bolt(intake: Intake, api: SlackApi, executor: Executor, signing_secret
     )
 
     @app.middleware
-    def record(req: BoltRequest, next_: Callable[[], BoltResponse], body: Mapping[str, Any]) -> BoltResponse | None:
+    def receive(next_: Callable[[], BoltResponse], body: Mapping[str, Any]) -> BoltResponse | None:
         received = intake.read(body)
         if received is None:
             return next_()
-        if intake.record(received):
-            req.context[_SLOT] = received
-            return next_()
-        log.info("slack_duplicate", key=received.key)
-        # The first copy of a submission answers with the errors on its fields; an empty answer would close the modal.
-        return BoltResponse(status=409 if isinstance(received, Submission) else 200, body="")
-
-    @app.event(_ANY)
-    def on_event(context: Mapping[str, Any]) -> None:
-        intake.work(context[_SLOT])  # Bolt has acknowledged before it calls this
-
-    @app.action(_ANY)
-    def on_action(ack: Ack, context: Mapping[str, Any]) -> None:
-        ack()
-        intake.work(context[_SLOT])
-
-    @app.view(_ANY)
-    def on_view(ack: Ack, context: Mapping[str, Any]) -> None:
-        submission = context[_SLOT]
-        errors = intake.submit(submission)
-        if errors:
-            ack(response_action="errors", errors=errors)
-            return
-        ack()
-        intake.work(submission)
+        if not intake.record(received):
+            log.info("slack_duplicate", key=received.key)
+            # The first copy of a submission answers with the errors on its fields; an empty answer would close the modal.
+            return BoltResponse(status=409 if isinstance(received, Submission) else 200, body="")
+        said: dict[str, Any] | str = ""
+        if isinstance(received, Submission):
+            errors = intake.submit(received)
+            if errors:
+                return BoltResponse(status=200, body={"response_action": "errors", "errors": errors})
+            if received.stacked:  # the card below shows what was true before
+                said = {"response_action": "clear"}
+        # Acknowledged from here, not from a listener: a click must not wait for a thread behind the work of others.
+        try:
+            executor.submit(intake.work, received)
+        except RuntimeError:  # ending: it is recorded, and taken up at the next start
+            return BoltResponse(status=503, body="")
+        return BoltResponse(status=200, body=said)
 
     @app.command(_ANY)
     def on_command(ack: Ack) -> None:
-        ack(NO_COMMANDS)
+        ack(UNREADABLE)
 
     return app

@@ -1,4 +1,4 @@
-"""The modals: edit, reject, snooze, why this, and the reply to a customer that was handed over.
+"""The modals: a card, edit, reject, snooze, and the reply to a customer that was handed over; `why` is a module of its own.
 
 A modal carries `ID:VERSION` (a hand-over's its id) in `private_metadata`, so that a draft decided meanwhile is an error
 on its field and nothing is sent. Opening them and acting on them is `actions`' business.
@@ -6,19 +6,20 @@ on its field and nothing is sent. Opening them and acting on them is `actions`' 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from datetime import UTC, datetime, time, timedelta
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from bot.channels.slack.cards import NAME_LIMIT, context, effect, prediction, section
+from bot.channels.slack.cards import NAME_LIMIT, Rendered, context, section
 from bot.channels.slack.payloads import ModalId
-from bot.channels.slack.text import SECTION_LIMIT, cut, escape, one_line, quoted, to_mrkdwn, width
+from bot.channels.slack.text import SECTION_LIMIT, cut, escape, one_line, quoted, width
+from bot.channels.slack.times import snooze_times
 from bot.services.review.cards import CardView
 from bot.services.review.desk import DRAFT_LIMIT
 from bot.store.slack import HandoffFacts
 
-__all__ = ["edit", "handoff_reply", "notice", "reject", "snooze", "snooze_times", "why"]
+__all__ = ["card", "edit", "handoff_reply", "notice", "plain", "reject", "snooze", "view_of"]
 
 View = dict[str, Any]
 _REASONS = {
@@ -29,6 +30,11 @@ _REASONS = {
     "already_in_contact": "We are already in contact",
     "other": "Something else",
 }
+
+
+def card(view: CardView, rendered: Rendered) -> View:
+    """The card itself, for whoever does not look into the review channel; its buttons work as there."""
+    return view_of(ModalId.CARD, "Check-in", _target(view), rendered.blocks)
 
 
 def edit(view: CardView) -> View:
@@ -49,7 +55,7 @@ def edit(view: CardView) -> View:
     if not view.draft.strip():
         field.pop("initial_value")
     leaves = f"Saving approves these words. They would leave {escape(view.local_send_time)}, the customer's time."
-    return _modal(
+    return view_of(
         ModalId.EDIT,
         "Edit the message",
         _target(view),
@@ -64,10 +70,10 @@ def reject(view: CardView, reasons: Sequence[str]) -> View:
     select = {
         "type": "static_select",
         "action_id": "select",
-        "placeholder": _plain("Choose a reason"),
+        "placeholder": plain("Choose a reason"),
         "options": options,
     }
-    return _modal(
+    return view_of(
         ModalId.REJECT,
         "Reject this check-in",
         _target(view),
@@ -84,53 +90,16 @@ def snooze(view: CardView, now: datetime, zone: ZoneInfo) -> View:
     select = {
         "type": "static_select",
         "action_id": "select",
-        "placeholder": _plain("Choose a time"),
+        "placeholder": plain("Choose a time"),
         "options": [_option(label, instant.isoformat()) for label, instant in times],
     }
-    return _modal(
+    return view_of(
         ModalId.SNOOZE,
         "Snooze this check-in",
         _target(view),
         [_reader(view), _input("until", "Show it again", select), context(f"Times are in {zone.key}.")],
         submit="Snooze",
     )
-
-
-def snooze_times(now: datetime, zone: ZoneInfo, expires_at: datetime) -> list[tuple[str, datetime]]:
-    """Return (label, UTC instant) of the times offered."""
-    local = now.astimezone(zone)
-
-    def morning(days: int) -> datetime:
-        return datetime.combine(local.date() + timedelta(days=days), time(9), tzinfo=zone).astimezone(UTC)
-
-    monday = 7 - local.weekday()
-    offered = [
-        ("In an hour", now + timedelta(hours=1)),
-        ("In three hours", now + timedelta(hours=3)),
-        ("Tomorrow at 09:00", morning(1)),
-        ("In two days at 09:00", morning(2)),
-        ("Next Monday at 09:00", morning(monday)),
-    ]
-    found: dict[datetime, str] = {}
-    for label, instant in offered:
-        if instant < expires_at:
-            found.setdefault(instant, label)
-    return [(label, instant) for instant, label in sorted(found.items())]
-
-
-def why(view: CardView, hosts: Collection[str] = ()) -> View:
-    """All reasons, the prediction, what proposed it, and the whole draft."""
-    present = view.outreach
-    reasons = [f"• {escape(one_line(r['text']))}{effect(r.get('effect'))}" for r in present.reasons]
-    blocks = [section(prediction(view) or "Nothing was predicted: the playbook alone asked for this.")]
-    if reasons:
-        blocks.append(section(cut("*What speaks for it*\n" + "\n".join(reasons), SECTION_LIMIT)))
-    origin = f"Proposed by the playbook *{escape(present.playbook)}*, step {escape(present.step)}"
-    if view.article is not None:
-        origin += f"; cites “{escape(one_line(view.article.title))}”, version {view.article.version}"
-    blocks.append(section(cut(f"{origin}.", SECTION_LIMIT)))
-    blocks += [section(part) for part in quoted(to_mrkdwn(view.draft, hosts), most=10)]
-    return _modal(ModalId.WHY, "Why this?", _target(view), blocks)
 
 
 def handoff_reply(facts: HandoffFacts, question: str) -> View:
@@ -145,24 +114,25 @@ def handoff_reply(facts: HandoffFacts, question: str) -> View:
         blocks += [section(part) for part in quoted(escape(question), 1500, most=1)]
     field = {"type": "plain_text_input", "action_id": "text", "multiline": True, "max_length": DRAFT_LIMIT}
     blocks.append(_input("reply", "Your reply", field))
-    return _modal(ModalId.HANDOFF_REPLY, "Reply to the customer", str(facts.id), blocks, submit="Send")
+    return view_of(ModalId.HANDOFF_REPLY, "Reply to the customer", str(facts.id), blocks, submit="Send")
 
 
 def notice(title: str, text: str) -> View:
     """Say something that needs no answer."""
-    return _modal(ModalId.NOTICE, cut(title, 24), "", [section(cut(text, SECTION_LIMIT))])
+    return view_of(ModalId.NOTICE, cut(title, 24), "", [section(cut(text, SECTION_LIMIT))])
 
 
-def _modal(callback: ModalId, title: str, reference: str, blocks: Sequence[View], submit: str | None = None) -> View:
+def view_of(callback: ModalId, title: str, reference: str, blocks: Sequence[View], submit: str | None = None) -> View:
+    """Put a modal together; `reference` is ids only."""
     view: View = {
         "type": "modal",
         "callback_id": callback.value,
-        "title": _plain(title),
-        "close": _plain("Cancel" if submit else "Close"),
+        "title": plain(title),
+        "close": plain("Cancel" if submit else "Close"),
         "private_metadata": reference,
         "blocks": list(blocks),
     }
-    return view | ({"submit": _plain(submit)} if submit else {})
+    return view | ({"submit": plain(submit)} if submit else {})
 
 
 def _target(view: CardView) -> str:
@@ -176,12 +146,13 @@ def _reader(view: CardView) -> View:
 
 
 def _input(block: str, label: str, element: View) -> View:
-    return {"type": "input", "block_id": block, "label": _plain(label), "element": element}
+    return {"type": "input", "block_id": block, "label": plain(label), "element": element}
 
 
 def _option(label: str, value: str) -> View:
-    return {"text": _plain(cut(label, 75)), "value": value}
+    return {"text": plain(cut(label, 75)), "value": value}
 
 
-def _plain(text: str) -> View:
+def plain(text: str) -> View:
+    """A text that is shown as it is."""
     return {"type": "plain_text", "text": text}

@@ -1,7 +1,8 @@
-"""What Slack tells us, parsed once into typed records: clicks, submitted modals, customers' messages.
+"""What Slack tells us as typed records: clicks, submitted modals, commands, an opened Home, customers' messages.
 
-A record knows its key (for duplicates) and can be stored and read back (for what a crash left behind). Who may do what,
-and doing it, is `listeners`' and `actions`' business. Values on buttons are ids only.
+A record knows its key (for duplicates) and can be stored and read back (for what a crash left behind). How Slack's
+payloads become records is `reading`, who may do what, and doing it, `listeners`' and `actions`' business. Values on
+buttons are ids only.
 """
 
 from __future__ import annotations
@@ -17,23 +18,23 @@ from bot.errors import InputError
 __all__ = [
     "ActionId",
     "Click",
+    "Command",
     "CustomerMessage",
+    "HomeOpened",
     "ModalId",
     "OtherEvent",
     "Person",
     "Received",
     "Submission",
-    "message_key",
-    "read_action",
-    "read_event",
-    "read_submission",
     "restore",
+    "stored",
     "target",
+    "targets",
 ]
 
 
 class ActionId(StrEnum):
-    """The buttons and menus on cards."""
+    """The buttons and menus on cards and in App Home; in Home a row's own carry its id, `home_approve:ID`."""
 
     APPROVE = "outreach_approve"
     EDIT = "outreach_edit"
@@ -43,6 +44,19 @@ class ActionId(StrEnum):
     MORE = "outreach_more"
     HANDOFF_REPLY = "handoff_reply"
     HANDOFF_GIVE_BACK = "handoff_give_back"
+    SENDING_STOP = "sending_stop"
+    SENDING_START = "sending_start"
+    HOME_APPROVE = "home_approve"
+    HOME_OPEN = "home_open"
+    HOME_UNDO = "home_undo"
+    HOME_BULK = "home_bulk"
+    HOME_PAGE_BACK = "home_page_back"
+    HOME_PAGE_ON = "home_page_on"
+    HOME_PLAYBOOK = "home_playbook"
+    HOME_URGENCY = "home_urgency"
+    HOME_OWNER = "home_owner"
+    HOME_BAND = "home_band"
+    HOME_REFRESH = "home_refresh"
 
 
 class ModalId(StrEnum):
@@ -52,6 +66,8 @@ class ModalId(StrEnum):
     REJECT = "outreach_reject"
     SNOOZE = "outreach_snooze"
     WHY = "outreach_why"
+    CARD = "outreach_card"
+    BULK = "home_bulk"
     NOTICE = "aftercare_notice"
     HANDOFF_REPLY = "handoff_reply"
 
@@ -71,7 +87,19 @@ class Person:
 
 @dataclass(frozen=True, kw_only=True)
 class Click:
-    """Somebody clicked a button or chose from a menu of a message."""
+    """Somebody clicked a button or chose from a menu of a message, of a modal or of App Home.
+
+    Attributes
+    ----------
+    channel, ts : str
+        The message; empty in a view.
+    ephemeral : bool
+        Only they see the message; it can be redrawn through `response_url` alone.
+    view_type : str
+        `home`, `modal`, or empty where Slack does not say.
+    view_hash : str
+        Which state of the view they saw.
+    """
 
     key: str
     person: Person
@@ -79,20 +107,59 @@ class Click:
     value: str
     channel: str
     ts: str
+    ephemeral: bool = False
+    view_type: str = ""
+    view_id: str = ""
+    view_hash: str = ""
     trigger_id: str = ""
+    response_url: str = ""
     kind: str = "click"
+
+    @property
+    def in_view(self) -> bool:
+        """Whether it was clicked in App Home or in a modal."""
+        return not self.channel
 
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
-    """Somebody submitted a modal. `inputs` are by `block/action`: the text or the chosen value."""
+    """Somebody submitted a modal. `inputs` are by `block/action`: the text or the chosen value.
+
+    Attributes
+    ----------
+    stacked : bool
+        It lay on top of another modal.
+    """
 
     key: str
     person: Person
     modal: str
     reference: str
     inputs: Mapping[str, str] = field(default_factory=dict)
+    stacked: bool = False
     kind: str = "submission"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """Somebody wrote `/aftercare WORDS`, in any channel."""
+
+    key: str
+    person: Person
+    words: str
+    channel: str
+    response_url: str = ""
+    kind: str = "command"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HomeOpened:
+    """Somebody looks at the app's Home; `view_hash` names what it shows them so far."""
+
+    key: str
+    person: Person
+    view_hash: str = ""
+    kind: str = "home"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,80 +185,15 @@ class OtherEvent:
     kind: str = "other"
 
 
-Received = Click | Submission | CustomerMessage | OtherEvent
-
-
-def read_action(body: Mapping[str, Any]) -> Click:
-    """Read a `block_actions` payload."""
-    action = (body.get("actions") or [{}])[0]
-    container = body.get("container") or {}
-    channel = str((body.get("channel") or {}).get("id") or container.get("channel_id") or "")
-    ts = str(container.get("message_ts") or (body.get("message") or {}).get("ts") or "")
-    person = _person(body)
-    option = action.get("selected_option") or {}
-    trigger = str(body.get("trigger_id") or "")
-    fallback = ":".join((channel, ts, person.user_id, str(action.get("action_id")), str(action.get("action_ts"))))
-    return Click(
-        key=f"click:{trigger or fallback}",
-        person=person,
-        action=str(action.get("action_id") or ""),
-        value=str(option.get("value") or action.get("value") or ""),
-        channel=channel,
-        ts=ts,
-        trigger_id=trigger,
-    )
-
-
-def read_submission(body: Mapping[str, Any]) -> Submission:
-    """Read a `view_submission` payload."""
-    view = body.get("view") or {}
-    inputs = {}
-    for block, actions in ((view.get("state") or {}).get("values") or {}).items():
-        for action, state in (actions or {}).items():
-            chosen = (state.get("selected_option") or {}).get("value")
-            inputs[f"{block}/{action}"] = str(state.get("value") or chosen or "")
-    trigger = str(body.get("trigger_id") or f"{view.get('id')}:{view.get('hash')}")
-    return Submission(
-        key=f"submission:{trigger}",
-        person=_person(body),
-        modal=str(view.get("callback_id") or ""),
-        reference=str(view.get("private_metadata") or ""),
-        inputs=inputs,
-    )
-
-
-def read_event(body: Mapping[str, Any], bot_user_id: str) -> CustomerMessage | OtherEvent:
-    """Read an Events API payload; only a person's new words in the app's own messages are a customer's message."""
-    event = body.get("event") or {}
-    person = Person(
-        team_id=str(event.get("user_team") or event.get("team") or body.get("team_id") or ""),
-        user_id=str(event.get("user") or ""),
-    )
-    kind = str(event.get("type") or "")
-    by_a_person = (
-        kind == "message"
-        and event.get("channel_type") == "im"
-        and not event.get("bot_id")
-        and event.get("subtype") in (None, "file_share", "thread_broadcast")
-        and person.user_id not in ("", bot_user_id, "USLACKBOT")
-        and not event.get("hidden")
-    )
-    if not by_a_person:
-        return OtherEvent(key=f"event:{body.get('event_id')}", type=kind, person=person)
-    channel, ts = str(event.get("channel") or ""), str(event.get("ts") or "")
-    return CustomerMessage(
-        key=message_key(channel, ts),
-        person=person,
-        channel=channel,
-        ts=ts,
-        text=str(event.get("text") or ""),
-        thread_ts=str(event.get("thread_ts") or ""),
-    )
-
-
-def message_key(channel: str, ts: str) -> str:
-    """Name a message: the same one under another event_id is still the same."""
-    return f"message:{channel}:{ts}"
+Received = Click | Submission | Command | HomeOpened | CustomerMessage | OtherEvent
+_KINDS: Mapping[str, type[Any]] = {
+    "click": Click,
+    "submission": Submission,
+    "command": Command,
+    "home": HomeOpened,
+    "message": CustomerMessage,
+    "other": OtherEvent,
+}
 
 
 def stored(received: Received) -> dict[str, Any]:
@@ -199,6 +201,7 @@ def stored(received: Received) -> dict[str, Any]:
     plain = asdict(received)
     plain.pop("key")
     plain.pop("trigger_id", None)  # it lives three seconds
+    plain.pop("response_url", None)  # whoever has it may write in the channel for half an hour
     return plain
 
 
@@ -210,15 +213,9 @@ def restore(key: str, payload: Mapping[str, Any]) -> Received:
     InputError
         It was stored by another version.
     """
-    kinds: dict[str, type[Any]] = {
-        "click": Click,
-        "submission": Submission,
-        "message": CustomerMessage,
-        "other": OtherEvent,
-    }
     try:
         values = {**payload, "key": key, "person": Person(**payload["person"])}
-        restored: Received = kinds[payload["kind"]](**values)
+        restored: Received = _KINDS[payload["kind"]](**values)
     except (KeyError, TypeError) as error:
         raise InputError(f"the stored event {key} cannot be read: {error}") from error
     return restored
@@ -237,7 +234,6 @@ def target(value: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def _person(body: Mapping[str, Any]) -> Person:
-    user = body.get("user") or {}
-    team = body.get("team") or {}
-    return Person(team_id=str(user.get("team_id") or team.get("id") or ""), user_id=str(user.get("id") or ""))
+def targets(reference: str) -> list[tuple[int, int]]:
+    """Read `ID:VERSION ID:VERSION …` from a modal; raises as `target` does."""
+    return [target(one) for one in reference.split()]
