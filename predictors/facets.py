@@ -22,6 +22,7 @@ from predictors.snapshot import INSTANT
 __all__ = ["FACETS", "Facet", "Facts", "Places", "RenewedFacet", "after"]
 
 Places = npt.NDArray[np.int32]
+_NOWHERE: Places = np.empty(0, dtype=np.int32)
 # Counts that one fact adds to together; a fact adds to one of these.
 FACETS: tuple[tuple[str, ...], ...] = (
     ("placed",),
@@ -55,8 +56,10 @@ class Facet:
         What a count is worth where it fades.
     places : mapping of key to array, (n,)
         The facts sorted by key, those of one key in their order.
-    begins : mapping of key to mapping
-        Where in `places` the facts of each value begin and end.
+    numbers : mapping of key to mapping
+        Each value's place in `bounds`.
+    bounds : mapping of key to array, (values + 1,)
+        Where in `places` the facts of each value begin; they end where those of the next begin.
     """
 
     at: npt.NDArray[np.int64]
@@ -64,7 +67,8 @@ class Facet:
     counts: Mapping[str, Array]
     growth: Array
     places: Mapping[str, Places]
-    begins: Mapping[str, Mapping[Any, tuple[int, int]]]
+    numbers: Mapping[str, Mapping[Any, int]]
+    bounds: Mapping[str, npt.NDArray[np.int64]]
 
     @classmethod
     def of(cls, facts: Sequence[pl.DataFrame], counts: Sequence[str]) -> Facet:
@@ -74,26 +78,31 @@ class Facet:
         # The order in which `predictors.histories.history_events` has them.
         mine = mine.sort("available_at", "order_id", maintain_order=True).with_row_index("_place")
         places: dict[str, Places] = {}
-        begins: dict[str, dict[Any, tuple[int, int]]] = {}
+        numbers: dict[str, dict[Any, int]] = {}
+        bounds: dict[str, npt.NDArray[np.int64]] = {}
         for key in KEYS:
             known = mine.select(key, "_place").drop_nulls().sort(key, maintain_order=True)
             lengths = known.group_by(key, maintain_order=True).len()
-            ends = lengths["len"].cum_sum().to_list()
             places[key] = known["_place"].to_numpy().astype(np.int32)
-            begins[key] = dict(zip(lengths[key].to_list(), zip([0, *ends[:-1]], ends, strict=True), strict=True))
+            numbers[key] = {value: number for number, value in enumerate(lengths[key].to_list())}
+            bounds[key] = np.concatenate([[0], lengths["len"].to_numpy().cumsum(dtype=np.int64)])
         return cls(
             at=mine["available_at"].to_physical().to_numpy(),
             order_ids=mine["order_id"].to_numpy(),
             counts={count: mine[count].to_numpy() for count in counts},
             growth=mine.select(power("available_at", HALF_LIFE_DAYS).alias("growth"))["growth"].to_numpy(),
             places=places,
-            begins=begins,
+            numbers=numbers,
+            bounds=bounds,
         )
 
     def places_before(self, key: str, value: Any, moment: int) -> Places:
         """Return which facts of a key's value were available strictly before a moment, in their order."""
-        begin, end = self.begins[key].get(value, (0, 0))
-        places = self.places[key][begin:end]
+        number = self.numbers[key].get(value)
+        if number is None:
+            return _NOWHERE
+        bounds = self.bounds[key]
+        places = self.places[key][bounds[number] : bounds[number + 1]]
         return places[: int(np.searchsorted(self.at[places], moment, side="left"))]
 
     def before(self, key: str, value: Any, moment: int) -> Facts:
