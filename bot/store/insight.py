@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from bot.decide.autonomy import AFTERCARE
 from bot.store.enums import Author, Direction
 from bot.store.tables import metadata
 
@@ -27,8 +28,9 @@ def count_by_state(connection: Connection, since: datetime) -> dict[str, int]:
 
 
 def count_decisions(connection: Connection, since: datetime) -> dict[str, int]:
-    """Count agents' decisions by kind."""
-    return _grouped(connection, decisions.c.kind, decisions.c.recorded_at, since)
+    """Count agents' decisions by kind; what went out unasked is none of theirs."""
+    theirs = decisions.c.actor != AFTERCARE
+    return _grouped(connection, decisions.c.kind, decisions.c.recorded_at, since, theirs)
 
 
 def count_refusals(connection: Connection, since: datetime) -> dict[str, int]:

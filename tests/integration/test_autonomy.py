@@ -71,6 +71,19 @@ def test_the_store_moves_no_draft_towards_sending_and_the_database_takes_none(dr
     assert drafts.deliveries() == 0
 
 
+def test_a_claim_refuses_a_draft_whatever_its_state_says(sqlite_database: Database, clock: ManualClock) -> None:
+    drafts = Office(sqlite_database, clock, playbook(Autonomy.DRAFT))
+    one = drafts.propose("c1", Autonomy.DRAFT)
+    with sqlite_database.write() as connection:
+        connection.exec_driver_sql("PRAGMA ignore_check_constraints = ON")  # as if the CHECK were not there
+        rows = metadata.tables["outreaches"]
+        connection.execute(sa.update(rows).where(rows.c.id == one.id).values(state="approved", decided_at=drafts.now))
+        connection.exec_driver_sql("PRAGMA ignore_check_constraints = OFF")
+    assert vars(drafts.deliverer.drain()) == dict.fromkeys(vars(drafts.deliverer.drain()), 0)
+    assert drafts.deliveries() == 0
+    assert drafts.see(one).state is S.APPROVED
+
+
 def test_a_playbook_that_becomes_a_draft_only_refuses_what_waits(office: Office) -> None:
     one = shown(office)
     office.read(playbook(Autonomy.DRAFT, version="2"))
@@ -210,6 +223,17 @@ def test_policy_is_asked_again_when_it_leaves(office: Office) -> None:
     office.clock.advance(MINUTE)
     assert office.deliverer.drain().sent == 0
     assert office.see(one).state is S.SUPPRESSED
+
+
+def test_a_stop_that_comes_while_it_is_being_decided_is_seen(office: Office) -> None:
+    one = shown(office)
+    office.look()
+    office.look(DELAY - MINUTE)
+    office.clock.advance(MINUTE)
+    Stopping(office.database, office.clock).stop("cli:ana")  # after the tick has found it due
+    with pytest.raises(Refused, match="stopped"):
+        office.desk.approve_unasked(one.id, one.version, AFTERCARE, office.pilot.permit)
+    assert office.see(one) == one
 
 
 def test_two_processes_approve_it_once(office: Office) -> None:

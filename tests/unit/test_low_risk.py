@@ -23,6 +23,7 @@ HARMLESS = LowRiskFacts(
     tone_remarks=0,
 )
 AGAINST: dict[Why, dict[str, Any]] = {
+    Why.DRAFT: {"draft_only": True},
     Why.URGENT: {"urgent": True},
     Why.CLAIMED: {"claimed_by_other": True},
     Why.WITH_A_HUMAN: {"with_a_human": True},

@@ -16,7 +16,7 @@ from bot.decide.lifecycle import OutreachState
 from bot.decide.playbook import Autonomy
 from bot.services.review.cards import CardView
 
-__all__ = ["BoardAction", "asks", "copy_modal", "decide", "shown"]
+__all__ = ["BoardAction", "asks", "copy_modal", "decide", "remark", "shown"]
 
 Block = dict[str, Any]
 # A field of a modal holds so much; a longer draft is shown in parts to be marked by hand.
@@ -40,13 +40,12 @@ class BoardAction(StrEnum):
 def decide(view: CardView, roster: Roster) -> list[Block] | None:
     """Return what stands where an ordinary card asks for a decision; None: it is an ordinary one."""
     value = f"{view.outreach.id}:{view.outreach.version}"
+    said = remark(view, roster)
     if view.level is Autonomy.DRAFT:
-        said = "✍️ A draft only: nothing is ever sent. Copy the words, write to the customer yourself, then close this."
         buttons = [_button(BoardAction.COPY, "Copy text", value), _button(BoardAction.CLOSE, "Close", value)]
         return [_context(said), _actions(buttons, value)]
-    if view.goes_at is None or view.outreach.state != OutreachState.SUGGESTED:
+    if not said:
         return None
-    said = f"⏱ *Goes out by itself at {_minute(view.goes_at, roster)}* unless you stop it."
     buttons = [
         _button(BoardAction.STOP, "Stop", value, "danger"),
         _button("outreach_edit", "Edit", value),
@@ -54,6 +53,15 @@ def decide(view: CardView, roster: Roster) -> list[Block] | None:
         _button("outreach_snooze", "Snooze", value),
     ]
     return [_section(said), _actions(buttons, value)]
+
+
+def remark(view: CardView, roster: Roster) -> str:
+    """Say what an agent must know before deciding; empty where it is an ordinary card."""
+    if view.level is Autonomy.DRAFT:
+        return "✍️ A draft only: nothing is ever sent. Copy the words, write to the customer yourself, then close this."
+    if view.goes_at is None or view.outreach.state != OutreachState.SUGGESTED:
+        return ""
+    return f"⏱ *Goes out by itself at {_minute(view.goes_at, roster)}* unless you stop it."
 
 
 def shown(view: CardView) -> str:

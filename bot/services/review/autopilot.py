@@ -64,15 +64,21 @@ class Autopilot:
 
     def _approve(self, one: Outreach) -> bool:
         try:
-            self._review.approve_unasked(one.id, one.version, AFTERCARE, self._permit)
+            self._review.approve_unasked(one.id, one.version, AFTERCARE, self.permit)
         except (AlreadyDecided, Refused) as error:  # an agent was faster, or it was stopped meanwhile
             log.info("not_sent_unasked", outreach=one.id, why=type(error).__name__)
             return False
         log.info("approved_unasked", outreach=one.id, playbook=one.playbook)
         return True
 
-    def _permit(self, connection: Connection, present: Outreach, now: datetime) -> None:
-        """Look once more, in the transaction that decides; no stop can be stored before it ends."""
+    def permit(self, connection: Connection, present: Outreach, now: datetime) -> None:
+        """Look once more, in the transaction that decides; no stop can be stored before it ends.
+
+        Raises
+        ------
+        Refused
+            It does not go out unasked, or not now.
+        """
         switches = controls_held(connection, STOPPED, RESTORED)
         if switches[STOPPED] is not None or switches[RESTORED] is not None:
             raise Refused("sending is stopped or held; nothing goes out unasked")

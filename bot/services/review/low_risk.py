@@ -19,6 +19,7 @@ __all__ = ["LowRiskFacts", "Why", "why_not"]
 class Why(StrEnum):
     """Why a check-in wants to be read by itself; in the order in which they are asked."""
 
+    DRAFT = "draft only"  # it is never sent
     URGENT = "urgent"
     CLAIMED = "claimed"  # another agent works on it
     WITH_A_HUMAN = "with a human"  # an agent is talking to this customer
@@ -55,6 +56,7 @@ class LowRiskFacts:
     band: str
     edited: bool
     tone_remarks: int
+    draft_only: bool = False
 
 
 def why_not(facts: LowRiskFacts) -> Why | None:
@@ -62,6 +64,7 @@ def why_not(facts: LowRiskFacts) -> Why | None:
     # A check-in that is to keep a likely problem from a customer is the one whose words must be right.
     severe = facts.goal is Goal.PREVENT_ISSUE and facts.band not in (Band.LOW, Band.MEDIUM)
     asked = {
+        Why.DRAFT: facts.draft_only,
         Why.URGENT: facts.urgent,
         Why.CLAIMED: facts.claimed_by_other,
         Why.WITH_A_HUMAN: facts.with_a_human,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bot.clock import Clock
+from bot.decide.playbook import Autonomy
 from bot.errors import AftercareError, Refused
 from bot.services.planning.playbooks import Playbooks
 from bot.services.review.desk import CardView, ReviewDesk
@@ -168,6 +169,7 @@ class ReviewQueue:
                     band=one.band,
                     edited=one.draft != one.original_draft,
                     tone_remarks=len(check_tone(one.draft)),
+                    draft_only=one.autonomy is Autonomy.DRAFT,
                 )
             )
             for one in found
