@@ -63,13 +63,14 @@ class Day:
     def play(self) -> None:
         """Play it to its end, or until the person wants something else."""
         for seconds, coming, beat in self._beats():
-            self._tools.narrator.event("", f"next, in {seconds:.0f} s: {coming}", ahead=True)
+            when = f", in {self._tools.pace.lasts(seconds):.0f} s" if seconds else ""
+            self._tools.narrator.event("", f"next{when}: {coming}", ahead=True)
             if not self._tools.pace.pause(seconds) or not beat():
                 return
 
     def _beats(self) -> Iterator[Beat]:
         yield 40, f"{_first_name(COLLEAGUE.name)}, a colleague, approves one too.", self._colleague_approves
-        yield 5, "half a minute in which it could be undone; then its mail is in the mailbox.", self._mail_arrives
+        yield 0, "half a minute in which that can be undone; then the mail is in the mailbox.", self._mail_arrives
         yield 20, "more check-ins.", lambda: self._more(3, "how_to_start")
         name = self._customer
         yield 25, f"{name} answers that mail.", self._customer_asks

@@ -51,7 +51,7 @@ class Narrator:
     def say(self, *lines: str) -> None:
         """Say what happened, a sentence a line."""
         for line in lines:
-            words = line.lstrip(" ")
+            words = line.lstrip(" ") or " "
             self.console.print(Padding(escape(words), (0, 0, 0, 2 + len(line) - len(words)), expand=False))
 
     def event(self, when: str, words: str, *, ahead: bool = False) -> None:

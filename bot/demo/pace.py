@@ -21,6 +21,9 @@ LOOK_SECONDS = 0.2
 class Pace(Protocol):
     """Lets time pass."""
 
+    def lasts(self, seconds: float) -> float:
+        """Return how many seconds a pause of so many really takes."""
+
     def pause(self, seconds: float) -> bool:
         """Wait for the person to have looked; False: they want something else."""
 
@@ -93,8 +96,11 @@ class RealPace:
         self._keyboard = keyboard
         self._factor = factor
 
+    def lasts(self, seconds: float) -> float:
+        return seconds * self._factor
+
     def pause(self, seconds: float) -> bool:
-        left = seconds * self._factor
+        left = self.lasts(seconds)
         while left > 0:
             if self._ended(min(left, LOOK_SECONDS)):
                 return False

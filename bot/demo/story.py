@@ -173,7 +173,7 @@ REGIONS = (
 )
 
 FIRST_NAMES = (
-    "Anna", "Ben", "Clara", "David", "Elif", "Felix", "Greta", "Hannes", "Ida", "Jonas", "Katja", "Leo", "Mira",
+    "Anna", "Ben", "Clara", "David", "Elif", "Felix", "Greta", "Hannes", "Iris", "Jonas", "Katja", "Leo", "Mira",
     "Noah", "Olga", "Paul", "Rosa", "Samuel", "Tilda", "Umut", "Vera", "Willem", "Yara", "Zoe", "Marta", "Emil",
     "Lotte", "Karim", "Ines", "Oskar",
 )  # fmt: skip

@@ -35,8 +35,9 @@ class Page:
                 return dict(answer.get("result") or {})
 
     def value(self, expression: str) -> Any:
-        """Evaluate an expression in the page."""
-        return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
+        """Evaluate an expression in the page; None while it is still being loaded."""
+        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        return answer.get("result", {}).get("value")
 
     def wait(self, expression: str, what: str, seconds: float = 15.0) -> None:
         """Wait until an expression is true in the page."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import html
 import tempfile
 from datetime import datetime
+from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
 
 from bot.channels.base import Message
 from bot.channels.email import compose
+from bot.channels.email.message import octets
 from bot.clock import ManualClock
 from bot.config import load_settings
 from bot.services.delivery.departure import Departure
@@ -37,10 +39,11 @@ def shoot_mail(file: Path, subject: str, text: str, now: datetime) -> None:
             opt_out_url="https://care.tidewater.example/u/token",
         )
         mail = compose(Departure(app.settings, app.catalogue).as_mail(message), app.email_identity, now)
-        shown = Path(scratch) / "mail.html"
-        shown.write_text(_reader(mail), encoding="utf-8")
-        with page(shown.as_uri(), 760, 640) as opened:
-            opened.wait("document.readyState == 'complete'", "the mail")
+        file_shown = Path(scratch) / "mail.html"
+        file_shown.write_text(_reader(message_from_bytes(octets(mail), policy=policy.default)), encoding="utf-8")
+        with page(file_shown.as_uri(), 760, 640) as opened:
+            shown = "document.querySelector('iframe').contentDocument.body.innerText"
+            opened.wait(f"document.readyState == 'complete' && {shown}.includes('Unsubscribe')", "the mail")
             opened.picture(file)
         app.close()
 

@@ -6,7 +6,6 @@ people are invented.
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -18,14 +17,14 @@ from bot.clock import ManualClock
 from bot.store import migrations
 from bot.store.database import open_database
 from bot.store.shop import link_slack_user
-from docs.pictures.browser import page
+from docs.pictures.demo import shoot_demo
 from docs.pictures.mail import shoot_mail
+from docs.pictures.review_channel import shoot
 from tests.integration.shop_rows import insert, propose
-from tests.peers.local_slack import TEAM, LocalSlack
+from tests.peers.local_slack import TEAM
 from tests.slack_world import ADA, MARIA, SlackWorld, slack_world, start_peer
 
 NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
-LARGEST = 200_000
 DRAFT = """Hi Maria,
 
 your order o-1042 should have reached you on Friday, and the carrier has not scanned it since Thursday. I am sorry about the wait.
@@ -73,10 +72,10 @@ def main(folder: Path) -> None:
             urgent=False,
         )
         world.connection.sync()
-        shoot(world.slack, folder / "card.png", "Why this?", height=660)
+        shoot(world.slack.base_url, folder / "card.png", "Why this?", height=660)
         world.review.approve(proposed.id, 1, f"slack:{TEAM}:{ADA}")
         world.connection.sync()
-        shoot(world.slack, folder / "approved.png", "Undo", height=540)
+        shoot(world.slack.base_url, folder / "approved.png", "Undo", height=540)
         with world.database.write() as connection:
             link_slack_user(connection, proposed.customer_id, TEAM, MARIA.id)
         world.slack._control("reset", {})
@@ -84,7 +83,8 @@ def main(folder: Path) -> None:
             MARIA.id, "It is still not here, and my daughter's birthday is tomorrow. Can I talk to a human?"
         )
         world.card("handoff")
-        shoot(world.slack, folder / "handoff.png", "Give back", height=420)
+        shoot(world.slack.base_url, folder / "handoff.png", "Give back", height=420)
+    shoot_demo(folder)
 
 
 @contextmanager
@@ -100,22 +100,6 @@ def product() -> Iterator[SlackWorld]:
         finally:
             slack.stop()
             database.close()
-
-
-def shoot(slack: LocalSlack, file: Path, shows: str, *, width: int = 1100, height: int) -> None:
-    """Take one picture of the review channel once it shows some words."""
-    with page(f"{slack.base_url}/", width, height) as opened:
-        opened.wait("document.body && document.body.innerText.includes('aftercare-review')", "the review channel")
-        opened.value(
-            "[...document.querySelectorAll('*')].filter(e => e.children.length == 0 && e.textContent.trim().endsWith('aftercare-review')).pop().click()"
-        )
-        opened.wait(f"document.body.innerText.includes({json.dumps(shows)})", shows)
-        opened.value("document.activeElement && document.activeElement.blur()")
-        opened.picture(file)
-    size = file.stat().st_size
-    print(f"{file.name}: {size:,} bytes")
-    if size > LARGEST:
-        sys.exit(f"{file} is over {LARGEST:,} bytes")
 
 
 if __name__ == "__main__":

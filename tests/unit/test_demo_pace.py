@@ -32,7 +32,9 @@ def typing(*lines: str) -> Keyboard:
 def test_a_pause_lasts_as_long_as_it_is_stretched() -> None:
     for factor in (1.0, 0.25, 0.0):
         waited = Waited()
-        assert RealPace(waited, typing(), factor).pause(40)
+        pace = RealPace(waited, typing(), factor)
+        assert pace.pause(40)
+        assert pace.lasts(40) == 40 * factor
         assert waited.seconds == pytest.approx(40 * factor)
 
 
