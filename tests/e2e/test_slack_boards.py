@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from bot.channels.slack.api import SlackApi
 from bot.channels.slack.board_actions import Desks
@@ -18,12 +19,16 @@ from bot.decide.lifecycle import OutreachState
 from bot.decide.playbook import Audience, Autonomy, PatternNeed, Playbook
 from bot.services.delivery.stopping import Stopping
 from bot.services.planning.pattern_desk import PatternDesk
-from bot.services.planning.playbooks import PlaybookFile, Playbooks
+from bot.services.planning.playbooks import SHIPPED, PlaybookFile, Playbooks
+from bot.settings import Settings
 from bot.store import patterns as store
 from bot.store.database import Database
 from bot.store.enums import PatternAnswer
 from bot.store.patterns import Sighting
-from tests.integration.autonomy_world import DELAY, Office, playbook
+from bot.wiring import App
+from tests.fake_channel import FakeChannel
+from tests.integration.autonomy_world import DELAY, OPEN_HOURS, Office, playbook
+from tests.integration.shop_rows import propose
 from tests.peers.local_slack import REVIEW_CHANNEL, LocalSlack, shown_text, until
 from tests.slack_world import ADA, BEN, STRANGER, ScriptedConversations, slack_settings, start_peer
 
@@ -149,6 +154,43 @@ def test_a_card_says_when_it_goes_out_and_an_agent_stops_it(
         assert "by itself" not in shown_text(card)
 
 
+def test_the_wired_product_sends_what_nobody_stopped(
+    peer: LocalSlack, sqlite_url: str, clock: ManualClock, tmp_path: Path
+) -> None:
+    peer._control("reset", {})
+    shipped = yaml.safe_load((SHIPPED / "delivery_at_risk.yaml").read_text())
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump({**shipped, "autonomy": "auto_after", "auto_after": "20m"}))
+    settings = slack_settings(peer).model_copy(
+        update={
+            "database": Settings.model_validate({"database": {"url": sqlite_url}}).database,
+            "playbooks": Settings.model_validate({"playbooks": {"dir": str(tmp_path)}}).playbooks,
+            "policy": Settings.model_validate({"policy": OPEN_HOURS}).policy,
+            "home": tmp_path,
+        }
+    )
+    app = App(settings, clock)
+    channel = FakeChannel()
+    app.__dict__["channels"] = {"email": channel}
+    try:
+        assert app.slack is not None
+        app.slack.start()
+        version = app.playbooks.get("delivery_at_risk").playbook.version
+        propose(app.database, clock.now(), autonomy=Autonomy.AUTO_AFTER, playbook_version=version)
+        app.tick()
+        for _ in range(20):
+            clock.advance(MINUTE)
+            app.tick()
+            app.deliver()
+        assert channel.taken == []  # the undo window runs
+        clock.advance(MINUTE)
+        app.deliver()
+        assert len(channel.taken) == 1
+    finally:
+        if app.slack is not None:
+            app.slack.stop()
+        app.close()
+
+
 def test_what_nobody_stopped_is_approved_and_can_be_undone(
     peer: LocalSlack, sqlite_database: Database, clock: ManualClock
 ) -> None:
@@ -179,6 +221,10 @@ def test_a_draft_is_copied_and_closed_and_never_approved(
             peer.click(ADA, card, "outreach_copy")
             modal = browser.modal("aftercare_notice")
             assert modal["blocks"][0]["element"]["initial_value"] == one.draft
+            peer.open_home(ADA)
+            home = browser.home(ADA, "nothing is ever sent")
+            assert "Open" in labels(home)
+            assert "Approve" not in labels(home)
         # An older card, or a tool, may still ask for it.
         old = {"type": "button", "action_id": "outreach_approve", "block_id": "decide", "value": f"{one.id}:1"}
         peer.interact(BEN, card, old)

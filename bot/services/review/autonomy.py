@@ -19,7 +19,7 @@ from bot.store.outreach import Outreach
 
 __all__ = ["Level", "Levels"]
 
-# A connection that was lost for less is taken never to have been: agents' own flickers as often.
+# A connection that was lost for less is taken never to have been: nobody would have stopped anything in that very time.
 GAP = timedelta(minutes=2)
 
 
