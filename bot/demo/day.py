@@ -65,7 +65,11 @@ class Day:
         for seconds, coming, beat in self._beats():
             when = f", in {self._tools.pace.lasts(seconds):.0f} s" if seconds else ""
             self._tools.narrator.event("", f"next{when}: {coming}", ahead=True)
-            if not self._tools.pace.pause(seconds) or not beat():
+            try:
+                if not self._tools.pace.pause(seconds) or not beat():
+                    return
+            except AftercareError as error:
+                self._missed(str(error))
                 return
 
     def _beats(self) -> Iterator[Beat]:

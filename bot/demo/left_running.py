@@ -38,14 +38,14 @@ def leave_running(stage: Stage, pace: float) -> int:
     prepare(stage)
     arrivals, cards = _first_check_ins(stage)
     running = Running(app)
-    keyboard = Keyboard()
+    keyboard = Keyboard.at_terminal()
     with _ends_on_signals(running):
         try:
+            stage.release_web_port()
             if running.start() is not None:
                 program = MailProgram(stage.workspace.outbox, stage.workspace.sent, app.settings.shop.zone)
                 door = door_of(app)
                 with serve_mailbox(app, program, door) as mailbox:
-                    keyboard.start()
                     _say_where_to_look(stage, mailbox, keyboard, cards)
                     real = RealPace(running.wait, keyboard, pace)
                     tools = Tools(
@@ -112,7 +112,7 @@ def _say_where_to_look(stage: Stage, mailbox: str, keyboard: Keyboard, cards: li
     narrator.say("What to try:")
     if stage.slack is not None:
         people = [card.customer_first_name for card in cards if card.channel == "slack"]
-        person = people[0] if people else stage.scenery.people()[0].name
+        person = next(iter([*people, *(one.name for one in stage.scenery.people())]), "a customer")
         by_mail = next((card.customer_first_name for card in cards if card.channel == "email"), "anybody")
         narrator.say(
             "  1. In Slack, as Ada (support), open #aftercare-review.",

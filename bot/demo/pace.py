@@ -5,11 +5,11 @@ What happens in between is `bot.demo.day`'s business.
 
 from __future__ import annotations
 
+import os
+import select
 import sys
-import threading
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
-from typing import Protocol, TextIO
+from typing import Protocol
 
 __all__ = ["LIFT", "Keyboard", "Pace", "RealPace"]
 
@@ -34,50 +34,58 @@ class Pace(Protocol):
 class Keyboard:
     """What is typed at the terminal: Enter goes on, a word asks for something else.
 
+    It is looked at, never waited for: a thread that waits for a key would keep the process from ending.
+
     Parameters
     ----------
-    stream : TextIO, optional
-        What is read; else the terminal, where somebody sits at one.
-
-    Attributes
-    ----------
-    present : bool
-        Whether anything can be typed at all.
+    descriptor : int or None
+        What lines are read from; None: nobody sits there.
     """
 
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self._entered: SimpleQueue[None] = SimpleQueue()
-        self._stream = stream or sys.stdin
+    def __init__(self, descriptor: int | None) -> None:
+        self._descriptor = descriptor
+        self._begun = ""
+        self._entered = 0
         self._word = ""
-        self.present = stream is not None or (self._stream is not None and self._stream.isatty())
 
-    def start(self) -> None:
-        """Begin to read."""
-        if self.present:
-            threading.Thread(target=self._read, name="keyboard", daemon=True).start()
+    @classmethod
+    def at_terminal(cls) -> Keyboard:
+        """Return the keyboard of this process's terminal, if it has one."""
+        return cls(sys.stdin.fileno() if sys.stdin is not None and sys.stdin.isatty() else None)
+
+    @property
+    def present(self) -> bool:
+        """Whether anything can be typed at all."""
+        return self._descriptor is not None
 
     def entered(self) -> bool:
         """Say, once each time, whether Enter alone was pressed."""
-        try:
-            self._entered.get_nowait()
-        except Empty:
+        self._look()
+        if not self._entered:
             return False
+        self._entered -= 1
         return True
 
     def asks_for(self, word: str) -> bool:
         """Say whether a word stands that was typed."""
+        self._look()
         return self._word == word
 
     def answered(self) -> None:
         """Forget the word: what it asked for was done."""
         self._word = ""
 
-    def _read(self) -> None:
-        for line in self._stream:
-            if word := line.strip().casefold():
-                self._word = word
-            else:
-                self._entered.put(None)
+    def _look(self) -> None:
+        while self._descriptor is not None and select.select([self._descriptor], [], [], 0)[0]:
+            read = os.read(self._descriptor, 1024)
+            if not read:
+                self._descriptor = None  # the terminal was closed
+            *lines, self._begun = (self._begun + read.decode("utf-8", "replace")).split("\n")
+            for line in lines:
+                if word := line.strip().casefold():
+                    self._word = word
+                else:
+                    self._entered += 1
 
 
 class RealPace:

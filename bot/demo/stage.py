@@ -5,6 +5,7 @@ What is shown on it is `bot.demo.tour` and `bot.demo.show`; everything opened he
 
 from __future__ import annotations
 
+import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ import structlog
 from bot.clock import Clock
 from bot.demo.local_slack import LocalSlack
 from bot.demo.narration import Narrator, file_link
-from bot.demo.ports import BOT_PORT, SLACK_PORT, free_port
+from bot.demo.ports import BOT_PORT, SLACK_PORT, free_port, hold_port, port_of
 from bot.demo.scenery import Scenery
 from bot.demo.workspace import Plan, Workspace
 from bot.errors import ChannelError
@@ -46,6 +47,7 @@ class Stage:
         self.slack: LocalSlack | None = None
         self._casting = casting
         self._log: TextIO | None = None
+        self._web_port: socket.socket | None = None
         self._logged_before: dict[str, Any] = {}
         self.app: App
 
@@ -63,7 +65,7 @@ class Stage:
                     currency=self.scenery.currency,
                     holdout_share=self._casting.holdout_share,
                     capacity=self._casting.capacity,
-                    web_port=free_port(BOT_PORT) if self._casting.served else 0,
+                    web_port=self._hold_web_port(),
                 ),
                 self.slack,
             )
@@ -76,26 +78,43 @@ class Stage:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if hasattr(self, "app"):
-            self.app.close()
-        if self.slack is not None:
-            self.slack.stop()
-        structlog.configure(**self._logged_before)
-        if self._log is not None:
-            self._log.close()
+        try:
+            self.release_web_port()
+            if hasattr(self, "app"):
+                self.app.close()
+        finally:  # a second Ctrl-C meanwhile leaves no server behind
+            if self.slack is not None:
+                self.slack.stop()
+            structlog.configure(**self._logged_before)
+            if self._log is not None:
+                self._log.close()
+
+    def release_web_port(self) -> None:
+        """Let the bot's own pages have the port that was kept for them while everything was prepared."""
+        held, self._web_port = self._web_port, None
+        if held is not None:
+            held.close()
+
+    def _hold_web_port(self) -> int:
+        if not self._casting.served:
+            return 0
+        self._web_port = hold_port(BOT_PORT)
+        return port_of(self._web_port)
 
     def _start_slack(self) -> None:
         if self._casting.local_slack is None:
             return
-        try:
-            self.slack = LocalSlack.start(
-                self._casting.local_slack,
-                self.workspace.folder / "slack",
-                self.scenery.people(),
-                port=free_port(SLACK_PORT) if self._casting.served else 0,
-            )
-        except ChannelError as error:
-            self.narrator.say(f"No Slack here, so the cards are drawn in this terminal: {error}")
+        ports = [free_port(SLACK_PORT), 0] if self._casting.served else [0]  # somebody may be faster with the first
+        failed = ""
+        for port in ports:
+            try:
+                self.slack = LocalSlack.start(
+                    self._casting.local_slack, self.workspace.folder / "slack", self.scenery.people(), port=port
+                )
+                return
+            except ChannelError as error:
+                failed = str(error)
+        self.narrator.say(f"No Slack here, so the cards are drawn in this terminal: {failed}")
 
     def path(self, name: str) -> str:
         """Return the name of a file in the folder as it can be typed here."""

@@ -18,6 +18,7 @@ from bot.demo.arrivals import skip_daily_round
 from bot.demo.day import ANSWERABLE, SOURCE, UNANSWERABLE, Day, Tools
 from bot.demo.mail_program import MailProgram
 from bot.demo.narration import Narrator
+from bot.errors import ChannelError
 from bot.services.knowledge.desk import KnowledgeDesk
 from bot.services.review.cards import CardView
 from bot.store.outreach import list_outreach
@@ -152,6 +153,14 @@ def test_a_person_who_wants_something_else_is_not_kept(shop: Shop) -> None:
 def test_a_bot_that_does_nothing_is_not_waited_for_for_ever(shop: Shop) -> None:
     shop.works = False
     assert "The story stops here: the mail has not left yet" in " ".join(shop.play().split())
+
+
+def test_a_bot_that_takes_no_mail_ends_the_story_and_nothing_else(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_content: bytes) -> None:
+        raise ChannelError("the bot does not take mails")
+
+    monkeypatch.setattr(shop, "post", refuse)
+    assert "The story stops here: the bot does not take mails" in " ".join(shop.play().split())
 
 
 def test_the_round_of_a_day_is_left_out_once(shop: Shop) -> None:
