@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -18,6 +19,7 @@ from bot.channels.slack.home_view import HomeFacts, agent_home, visitor_home
 from bot.channels.slack.payloads import Click, Command, HomeOpened, Person, restore, stored, targets
 from bot.channels.slack.reading import read_action, read_command, read_event, read_submission
 from bot.channels.slack.why import why
+from bot.decide.playbook import Autonomy
 from bot.services.review.background import Background, Happened, Ruled
 from bot.services.review.low_risk import Why
 from bot.services.review.queue import AT_ONCE, BulkResult, Owner, Page, QueueFilter, Sorted
@@ -143,6 +145,15 @@ def test_what_a_colleague_has_claimed_is_only_opened_and_my_own_is_approved() ->
     over = outreach(id=3, claimed_by="slack:T1:U0BEN", claimed_until=NOW)
     shown = elements(agent_home(home_facts(*map(card_of, (mine, theirs, over))), ROSTER))
     assert {name for name in shown if name.startswith("home_approve")} == {"home_approve:1", "home_approve:3"}
+
+
+def test_a_draft_that_is_never_sent_is_opened_to_be_copied_and_what_goes_out_by_itself_says_when() -> None:
+    copied = replace(card_of(outreach(id=1)), level=Autonomy.DRAFT)
+    going = replace(card_of(outreach(id=2)), level=Autonomy.AUTO_AFTER, goes_at=NOW + timedelta(minutes=30))
+    view = agent_home(home_facts(copied, going), ROSTER)
+    assert {name for name in elements(view) if name.startswith("home_approve")} == {"home_approve:2"}
+    assert "nothing is ever sent" in str(view)
+    assert "Goes out by itself at 13:30" in str(view)
 
 
 def test_stopping_and_starting_ask_before_they_act() -> None:

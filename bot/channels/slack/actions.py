@@ -13,6 +13,7 @@ import structlog
 
 from bot.channels.slack import modals
 from bot.channels.slack.api import SlackApi
+from bot.channels.slack.autonomy_cards import BoardAction
 from bot.channels.slack.board_actions import BoardActions
 from bot.channels.slack.channel import linkable_hosts
 from bot.channels.slack.desk import SlackDesk
@@ -118,12 +119,18 @@ class AgentActions:
                     self._desk.show(decided)
             case _ if self._boards is None or not self._boards.click(click):
                 log.info("slack_unknown_action", action=click.action)
+            case BoardAction.STOP | BoardAction.CLOSE:
+                self._show_where_clicked(click, target(click.value)[0])
 
     def _decided(self, click: Click, outreach_id: int) -> None:
+        self._show_where_clicked(click, outreach_id)
+        self._desk.show(outreach_id)
+
+    def _show_where_clicked(self, click: Click, outreach_id: int) -> None:
+        """Draw a card anew where it was clicked, if that is not the review channel."""
         self._telling.redraw(click, outreach_id)
         if click.in_view:
             self._home.told(click, outreach_id)
-        self._desk.show(outreach_id)
 
     def _turn(self, click: Click, *, stop: bool) -> None:
         """Stop all sending, or let it go on."""

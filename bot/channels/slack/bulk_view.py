@@ -21,6 +21,7 @@ __all__ = ["bulk_outcome", "recap"]
 # So many people are named; the rest is counted.
 NAMED = 8
 _WHY = {
+    Why.DRAFT: "a draft to copy: nothing is sent",
     Why.URGENT: "urgent",
     Why.CLAIMED: "claimed by a colleague",
     Why.WITH_A_HUMAN: "an agent is talking to them",

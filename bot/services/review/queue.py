@@ -15,7 +15,7 @@ from bot.errors import AftercareError, Refused
 from bot.services.planning.playbooks import Playbooks
 from bot.services.review.desk import CardView, ReviewDesk
 from bot.services.review.low_risk import LowRiskFacts, Why, why_not
-from bot.store.database import Connection, Database
+from bot.store.database import Database
 from bot.store.journeys import locked
 from bot.store.outreach import Outreach
 from bot.store.queue import Owner, QueueFilter, next_waiting, playbooks_waiting, waiting, wrote_since
@@ -116,7 +116,7 @@ class ReviewQueue:
         """Part what waits into what may be approved together and the rest."""
         with self._database.read() as connection:
             found, _ = waiting(connection, wanted, actor, self._clock.now(), limit=LOOKED_AT)
-            risks = self._risks(connection, found, actor)
+        risks = self._risks(self._review.cards(found), actor)
         low = [one for one in found if risks[one.id] is None]
         others = [(one, why) for one in found if (why := risks[one.id]) is not None]
         return Sorted(low_risk=low[:AT_ONCE], more=max(0, len(low) - AT_ONCE), others=others)
@@ -145,21 +145,22 @@ class ReviewQueue:
     def _approve(self, outreach_id: int, version: int, actor: str, event_key: str) -> None:
         view = self._review.card(outreach_id)
         if view.outreach.version == version:
-            with self._database.read() as connection:
-                risk = self._risks(connection, [view.outreach], actor)[outreach_id]
+            risk = self._risks([view], actor)[outreach_id]
             if risk is not None:
                 raise NoLongerLowRisk(outreach_id, risk)
         self._review.approve(outreach_id, version, actor, event_key=event_key)
 
-    def _risks(self, connection: Connection, found: Sequence[Outreach], actor: str) -> dict[int, Why | None]:
+    def _risks(self, cards: Sequence[CardView], actor: str) -> dict[int, Why | None]:
         now = self._clock.now()
-        people = sorted({one.customer_id for one in found})
-        locks = locked(connection, people, now)
-        wrote = wrote_since(connection, people, now - LATELY)
+        people = sorted({card.outreach.customer_id for card in cards})
+        with self._database.read() as connection:
+            locks = locked(connection, people, now)
+            wrote = wrote_since(connection, people, now - LATELY)
         goals = {one.id: one.goal for one in self._playbooks().all}
         return {
             one.id: why_not(
                 LowRiskFacts(
+                    draft_only=card.level is Autonomy.DRAFT,
                     urgent=one.urgent,
                     claimed_by_other=_held_by_other(one, actor, now),
                     open_issue=locks[one.customer_id][0],
@@ -169,10 +170,10 @@ class ReviewQueue:
                     band=one.band,
                     edited=one.draft != one.original_draft,
                     tone_remarks=len(check_tone(one.draft)),
-                    draft_only=one.autonomy is Autonomy.DRAFT,
                 )
             )
-            for one in found
+            for card in cards
+            for one in (card.outreach,)
         }
 
 
