@@ -43,6 +43,8 @@ class OrderlessTrouble:
 
     def of_orders(self, which: pl.Expr) -> list[int]:
         """Return the touchpoints that are about orders of which something is true of `order_id`."""
+        if not self.touchpoints.height:
+            return []
         return [int(one) for one in self.touchpoints.filter(which)["touchpoint_id"]]
 
 

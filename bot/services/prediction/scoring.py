@@ -307,8 +307,11 @@ class Scorer:
         return ScoredBatch(self._database, kind, champion.model, champion.name, champion.version_id, scored, bands)
 
     def _save(self, batch: ScoredBatch, recorded_at: datetime | None) -> None:
-        # By customer: each transaction then writes to neighbouring pages of that index. In the order of time it would touch
-        # one page a row, more of them the larger the shop.
-        for rows in batch.stored(recorded_at).sort("customer_id").iter_slices(PREDICTIONS_A_TIME):
+        stored = batch.stored(recorded_at)
+        if stored.height > PREDICTIONS_A_TIME:
+            # By customer: each transaction then writes to neighbouring pages of that index. In the order of time it would
+            # touch one page a row, more of them the larger the shop.
+            stored = stored.sort("customer_id")
+        for rows in stored.iter_slices(PREDICTIONS_A_TIME):
             with self._database.write() as connection:
                 save_predictions(connection, rows)
