@@ -29,14 +29,15 @@ HOSTS = ("127.0.0.1", "localhost")
 MOST_OCTETS = 100_000
 _BASE = {
     "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-# Our own page: our own script and style, nothing from elsewhere, in nobody's frame.
+# Our own page: our own script and style, nothing from elsewhere, in nobody's frame. Under `no-referrer` browsers would not
+# name the page as the origin of what it posts (Fetch, "append a request Origin header").
 PAGE_HEADERS = {
     **_BASE,
+    "Referrer-Policy": "same-origin",
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; frame-src 'self'; "
         "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
@@ -45,6 +46,7 @@ PAGE_HEADERS = {
 # A mail: no origin, no script, no form, no request but for pictures that it carries itself; a link opens a tab.
 MAIL_HEADERS = {
     **_BASE,
+    "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": (
         "sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; img-src data:; "
         "style-src 'unsafe-inline'; form-action 'none'; frame-ancestors 'self'; base-uri 'none'"

@@ -30,10 +30,8 @@ def shoot_demo(folder: Path) -> None:
         demo.pass_undo_window()
         check_in = mailbox.listed("may arrive later than promised")
         _shoot_mail(mailbox, check_in, folder / "demo-mail.png", typed=ANSWERABLE)
-        mailbox.reply(check_in, ANSWERABLE)
         answer = mailbox.listed("Most late parcels arrive")
         _shoot_mail(mailbox, answer, folder / "demo-answer.png", typed=UNANSWERABLE)
-        mailbox.reply(answer, UNANSWERABLE)
         handoff = until(
             lambda: next((one for one in slack.messages() if "needs a human" in shown_text(one)), None), "hand-over", 60
         )
@@ -44,9 +42,12 @@ def shoot_demo(folder: Path) -> None:
 
 
 def _shoot_mail(mailbox: Mailbox, path: str, file: Path, *, typed: str = "") -> None:
-    """Take a picture of one mail, its customer's next words typed into the box."""
+    """Take a picture of one mail, its customer's next words typed into the box, and send these."""
     with page(f"{mailbox.url}{path}", 1100, 720) as opened:
         opened.wait("document.readyState == 'complete' && !!document.querySelector('textarea')", "the mail")
         opened.value(f"document.querySelector('textarea').value = {typed!r}")
         opened.picture(file)
+        if typed:
+            opened.value("document.querySelector('form button[type=submit]').click()")
+            opened.wait("document.querySelector('.notice')?.innerText.startsWith('Sent.')", "that the reply was sent")
     check_size(file)

@@ -120,6 +120,12 @@ def test_our_own_page_runs_no_script_but_its_own_and_stands_in_no_frame(served: 
         assert "unsafe" not in policy_
 
 
+def test_a_browser_names_the_page_as_the_origin_of_what_it_posts(served: Served) -> None:
+    # Under `no-referrer` it would say `Origin: null` (Fetch, "append a request Origin header"), and the reply be refused.
+    assert served.get("/mail/outreach-7-1").headers["referrer-policy"] == "same-origin"
+    assert served.get("/mail/outreach-7-1/body").headers["referrer-policy"] == "no-referrer"
+
+
 def test_a_reply_leaves_as_a_mail_in_the_thread_and_is_kept(served: Served) -> None:
     answered = served.reply("It is <b>still</b> not here – 😀")
     assert answered.status_code == 303
