@@ -236,6 +236,14 @@ def test_a_stop_that_comes_while_it_is_being_decided_is_seen(office: Office) -> 
     assert office.see(one) == one
 
 
+def test_a_decision_that_comes_after_slack_was_lost_is_not_made(office: Office) -> None:
+    one = shown(office)
+    office.look()
+    office.clock.advance(2 * DELAY)  # nobody wrote down meanwhile that the channel can be seen
+    with pytest.raises(Refused, match="not go out unasked now"):
+        office.desk.approve_unasked(one.id, one.version, AFTERCARE, office.pilot.permit)
+
+
 def test_two_processes_approve_it_once(office: Office) -> None:
     shown(office)
     office.look()

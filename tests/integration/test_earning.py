@@ -122,6 +122,26 @@ def test_an_undo_of_what_went_out_unasked_counts_and_the_level_falls_back(office
     assert office.pilot.run() == 0
 
 
+def test_what_was_lost_sends_nothing_more_in_the_tick_that_sees_it(office: Office) -> None:
+    granted(office)
+    one, other = office.propose("u", Autonomy.AUTO), office.propose("w", Autonomy.AUTO)
+    office.show(one)
+    assert office.pilot.run() == 1
+    office.desk.undo(one.id, one.version + 1, ADA)
+    office.clock.advance(MINUTE)
+    office.show(other)
+    assert office.pilot.run() == 0
+    assert steps(office)[0][0] is W.FELL_BACK
+
+
+def test_not_even_at_once_does_anything_go_out_that_nobody_sees(office: Office) -> None:
+    granted(office)
+    one = office.propose("u", Autonomy.AUTO)
+    assert office.pilot.run() == 0
+    office.show(one)
+    assert office.pilot.run() == 1
+
+
 def test_opt_outs_after_what_was_sent_bring_it_back(office: Office) -> None:
     granted(office)
     rows = metadata.tables["outreaches"]
