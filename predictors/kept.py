@@ -44,7 +44,7 @@ class KeptHistories:
         self._kept = {counts: Facet.of(facts, counts) for counts in FACETS}
         self._facets: dict[tuple[str, ...], Facet | RenewedFacet] = {**self._kept}
         self._plans: dict[str, list[_Step]] = {}
-        self._fresh: list[pl.DataFrame] = []
+        self._fresh: pl.DataFrame | None = None
         self._renewed = np.empty(0, dtype=np.int64)
 
     @property
@@ -62,9 +62,11 @@ class KeptHistories:
         """
         ids = np.array(sorted(order_ids), dtype=np.int64)
         self._renewed = np.union1d(self._renewed, ids)
-        self._fresh = [*(part.filter(~pl.col("order_id").is_in(ids.tolist())) for part in self._fresh), facts]
+        if self._fresh is not None:
+            facts = pl.concat([self._fresh.filter(~pl.col("order_id").is_in(ids.tolist())), facts])
+        self._fresh = facts
         self._facets = {
-            counts: RenewedFacet(kept, np.isin(kept.order_ids, self._renewed), Facet.of(self._fresh, counts))
+            counts: RenewedFacet(kept, np.isin(kept.order_ids, self._renewed), Facet.of([facts], counts))
             for counts, kept in self._kept.items()
         }
         self._plans.clear()

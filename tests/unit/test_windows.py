@@ -62,8 +62,12 @@ def test_windows_change_no_bit_of_any_feature(
         assert len(found[Moment.DUE]) > 10
 
 
+@pytest.mark.parametrize("few_facts", [0, 20_000])
 @pytest.mark.parametrize("moment", list(Moment)[:2])
-def test_kept_facts_give_one_order_the_features_that_it_has_among_all(moment: Moment) -> None:
+def test_kept_facts_give_one_order_the_features_that_it_has_among_all(
+    monkeypatch: pytest.MonkeyPatch, moment: Moment, few_facts: int
+) -> None:
+    monkeypatch.setattr("predictors.facets.FEW_FACTS", few_facts)
     moments = order_moments(SHOP, due_days=14)
     subjects = issue_subjects(moments, moment)
     whole = issue_features(SHOP, moments, subjects, moment)
