@@ -84,7 +84,7 @@ def _first_check_ins(stage: Stage) -> tuple[Arrivals, list[CardView]]:
         f"so that you can follow. {share:.0%} of the customers are held out by a draw, so that one can say later whether",
         "writing helped.",
     )
-    cards = arrivals.bring(1, "delivery_at_risk", in_slack=True)
+    cards = arrivals.bring(1, "delivery_at_risk", in_slack=True) if stage.slack is not None else []
     cards += arrivals.bring(FIRST_CARDS - len(cards), "delivery_at_risk")
     narrator.expect(bool(cards), "the first check-ins are there, each with its reasons and its draft")
     return arrivals, cards
@@ -105,7 +105,7 @@ def _go_on(stage: Stage, running: Running, keyboard: Keyboard, arrivals: Arrival
 
 def _say_where_to_look(stage: Stage, mailbox: str, keyboard: Keyboard, cards: list[CardView]) -> None:
     narrator = stage.narrator
-    narrator.step("Your turn: open these in a browser")
+    narrator.step("Your turn: open " + ("these in a browser" if stage.slack is not None else "this in a browser"))
     if stage.slack is not None:
         narrator.say(f"  Slack    {stage.slack.base_url}     looks like Slack, and needs no account")
     narrator.say(f"  Mailbox  {mailbox}     every mail that the shop sends, as its reader sees it", "")
@@ -136,7 +136,10 @@ def _say_where_to_look(stage: Stage, mailbox: str, keyboard: Keyboard, cards: li
             "     Agents answer hand-overs in Slack; with npm you can try that too. Here a colleague answers one below.",
         )
     if keyboard.present:
-        narrator.say("  6. Type lift and Enter here: fourteen days pass, and you see what the check-ins changed.")
+        number = 6 if stage.slack is not None else 4
+        narrator.say(
+            f"  {number}. Type lift and Enter here: fourteen days pass, and you see what the check-ins changed."
+        )
     if stage.slack is not None:
         narrator.say(
             f"Every command works on it from another terminal: source {stage.path('demo.env')}; .venv/bin/aftercare outreach list"

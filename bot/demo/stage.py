@@ -85,6 +85,7 @@ class Stage:
         finally:  # a second Ctrl-C meanwhile leaves no server behind
             if self.slack is not None:
                 self.slack.stop()
+            self.workspace.release()
             structlog.configure(**self._logged_before)
             if self._log is not None:
                 self._log.close()

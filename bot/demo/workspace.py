@@ -6,6 +6,7 @@ must know for that. A folder that the demo did not make is never touched.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import shlex
@@ -59,6 +60,7 @@ class Workspace:
         self.environment_file = self.folder / "demo.env"
         self.outbox = self.folder / "outbox"
         self.sent = self.folder / "sent"
+        self._lock: int | None = None
 
     def make_afresh(self) -> bool:
         """Make the folder empty; return whether there was an older demo in it.
@@ -66,16 +68,37 @@ class Workspace:
         Raises
         ------
         UsageError
-            The folder holds something that is not a demo's.
+            The folder holds something that is not a demo's, or a demo that is running.
         """
-        older = (self.folder / MARKER).is_file()
+        self.release()
+        marker = self.folder / MARKER
+        older = marker.is_file()
         if older:
+            self._hold(marker)
+            self.release()
             shutil.rmtree(self.folder)
         elif self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
             raise UsageError(f"{self.folder} is there and was not made by the demo; name another one with --folder")
         self.folder.mkdir(parents=True)
-        (self.folder / MARKER).write_text("`aftercare demo` made this folder and replaces it at its next run.\n")
+        marker.write_text("`aftercare demo` made this folder and replaces it at its next run.\n")
+        self._hold(marker)
         return older
+
+    def release(self) -> None:
+        """Let the next demo replace the folder; the end of the process does so too."""
+        held, self._lock = self._lock, None
+        if held is not None:
+            os.close(held)
+
+    def _hold(self, marker: Path) -> None:
+        """Keep others from replacing the folder while this demo runs."""
+        self._lock = os.open(marker, os.O_RDWR)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.release()
+            advice = "end it there with Ctrl-C, or name another folder with --folder"
+            raise UsageError(f"a demo is running in {self.folder}; {advice}") from None
 
     def configure(self, plan: Plan, slack: LocalSlack | None) -> Settings:
         """Write config.yaml and demo.env; return the settings read back from them."""

@@ -33,6 +33,18 @@ def test_an_older_demo_is_replaced(tmp_path: Path) -> None:
     assert not (workspace.folder / "aftercare.db").exists()
 
 
+def test_a_demo_that_is_running_is_not_replaced_until_it_has_ended(tmp_path: Path) -> None:
+    running = Workspace(tmp_path / "shop")
+    running.make_afresh()
+    (running.folder / "aftercare.db").write_text("in use")
+    with pytest.raises(UsageError, match="a demo is running in"):
+        Workspace(tmp_path / "shop").make_afresh()
+    assert (running.folder / "aftercare.db").read_text() == "in use"
+    running.release()
+    running.release()
+    assert Workspace(tmp_path / "shop").make_afresh() is True
+
+
 def test_a_folder_of_somebody_elses_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "precious.txt").write_text("mine")
     with pytest.raises(UsageError, match="was not made by the demo"):
