@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -126,7 +127,7 @@ def test_agents_who_click_at_once_make_one_decision_and_the_losers_hear_who_won(
     for agent in losers:
         assert f"already approved by <@{winner}>" in world.whispers(agent)[0]
     assert world.whispers(winner) == []
-    assert f"Approved by <@{winner}>" in shown_text(world.card())
+    until(lambda: f"Approved by <@{winner}>" in shown_text(world.card()), "the decision on the card")
     with world.database.read() as connection:
         assert len(decisions_of(connection, proposed.id)) == 1
         (present,) = list_outreach(connection, {OutreachState.APPROVED})
@@ -317,6 +318,19 @@ def test_the_connection_knows_whether_it_stands(world: SlackWorld) -> None:
     assert world.channel.connected()
     world.connection.stop()
     assert not world.connection.connected()
+
+
+def test_a_connection_that_breaks_is_made_again_and_clicks_arrive(world: SlackWorld) -> None:
+    proposed = propose(world.database, world.clock.now())
+    world.connection.sync()
+    card = world.card()
+    handler = world.connection._handler
+    assert handler is not None
+    broken = handler.client.current_session
+    broken.sock.shutdown(socket.SHUT_RDWR)
+    until(lambda: handler.client.current_session is not broken and world.connection.connected(), "a new connection", 30)
+    world.slack.click(ADA, card, "outreach_approve")
+    until(lambda: world.present(proposed.id).state is OutreachState.APPROVED, "the decision")
 
 
 def test_nothing_posted_unfurls_and_everything_has_a_fallback(world: SlackWorld) -> None:

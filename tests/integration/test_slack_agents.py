@@ -83,6 +83,21 @@ def test_an_answer_is_believed_for_a_minute_and_asked_again_after_it(workspace: 
     assert workspace.asked() == 2
 
 
+def test_the_tick_asks_again_in_time_so_that_no_click_waits(workspace: Workspace) -> None:
+    directory = workspace.directory(GROUP)
+    directory.check("U1")
+    workspace.now += FRESH_SECONDS - 10
+    directory.keep_fresh()
+    asked = len(workspace.slack.calls)
+    workspace.now += FRESH_SECONDS - 10
+    directory.check("U1")
+    assert len(workspace.slack.calls) == asked
+    workspace.fail()
+    workspace.now += KEPT_SECONDS
+    directory.keep_fresh()  # a Slack that fails does not stop the tick
+    assert workspace.slack.count("users.info") == 2  # nobody decided lately: nobody is asked about
+
+
 def test_who_is_deactivated_may_not_decide_though_the_list_names_them(workspace: Workspace) -> None:
     directory = workspace.directory("U1")
     directory.check("U1")

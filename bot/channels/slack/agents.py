@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -25,6 +26,8 @@ log = structlog.get_logger(__name__)
 NOT_AN_AGENT = "Only support agents may do this. Ask whoever runs Aftercare to add you to `slack.agents`."
 # Real seconds: for so long an answer is believed, a failed question is not asked again, and the last answer stands in.
 FRESH_SECONDS, AGAIN_SECONDS, KEPT_SECONDS = 60.0, 10.0, 900.0
+# The tick renews answers before they are too old to be believed, of those who decided so lately.
+RENEWED_SECONDS, LATELY_SECONDS = 40.0, 900.0
 # So many members of groups are looked up at the start; others when they first do something.
 PROFILES_AT_ONCE = 50
 
@@ -63,11 +66,11 @@ class _Kept(Generic[T]):
         self._answers: dict[str, tuple[float, T]] = {}
         self._failed_at: dict[str, float] = {}
 
-    def get(self, key: str) -> T:
-        """Return the answer for an id; raises Refused where nobody can say."""
+    def get(self, key: str, fresh: float = FRESH_SECONDS) -> T:
+        """Return the answer for an id, no older than `fresh` seconds if possible; raises Refused where nobody can say."""
         now = self._seconds()
         asked_at, answer = self._answers.get(key, (None, None))
-        if asked_at is not None and answer is not None and now - asked_at < FRESH_SECONDS:
+        if asked_at is not None and answer is not None and now - asked_at < fresh:
             return answer
         if now - self._failed_at.get(key, now - AGAIN_SECONDS) >= AGAIN_SECONDS:
             try:
@@ -117,6 +120,8 @@ class AgentDirectory:
         listed = tuple(dict.fromkeys(listed))
         self.people = tuple(one for one in listed if not is_group(one))
         self.groups = tuple(one for one in listed if is_group(one))
+        self._seconds = seconds
+        self._acted: dict[str, float] = {}
         self._members = _Kept(
             api.group_members, lacking=frozenset[str](), gone=frozenset(), what="in the user group", seconds=seconds
         )
@@ -129,6 +134,17 @@ class AgentDirectory:
             seconds=seconds,
         )
 
+    def keep_fresh(self) -> None:
+        """Ask again about the groups and about who decided lately, so that no click has to wait for the answer."""
+        now = self._seconds()
+        lately = [user_id for user_id, at in list(self._acted.items()) if now - at < LATELY_SECONDS]
+        for group in self.groups:
+            with suppress(Refused):
+                self._members.get(group, RENEWED_SECONDS)
+        for user_id in lately:
+            with suppress(Refused):
+                self._profiles.get(user_id, RENEWED_SECONDS)
+
     def check(self, user_id: str) -> None:
         """Make sure that somebody may decide now.
 
@@ -139,6 +155,7 @@ class AgentDirectory:
         """
         if user_id not in self.people and not any(user_id in self.members(group) for group in self.groups):
             raise Refused(NOT_AN_AGENT)
+        self._acted[user_id] = self._seconds()
         if not self.profile(user_id).active:
             raise Refused("This account is deactivated in Slack, or a bot; it may not decide.")
 

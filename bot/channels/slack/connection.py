@@ -151,6 +151,8 @@ class SlackConnection:
             return 0
         try:
             self._intake.resume(ABANDONED)
+            if self.roster is not None and self.roster.directory is not None:
+                self.roster.directory.keep_fresh()
             shown = self._switch.announce() + self.desk.sync()
             # Only now: what goes out unasked must have been on screens, and only while they can be reached.
             return shown + (self._unasked() if self.connected() else 0)

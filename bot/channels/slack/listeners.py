@@ -16,6 +16,8 @@ from typing import Any
 
 import structlog
 from slack_bolt import Ack, App, BoltResponse
+from slack_bolt.error import BoltError
+from slack_sdk.errors import SlackClientError
 
 from bot.channels.slack.actions import AgentActions
 from bot.channels.slack.api import SlackApi
@@ -37,7 +39,7 @@ from bot.channels.slack.payloads import (
 from bot.channels.slack.reading import read_action, read_command, read_event, read_submission
 from bot.channels.slack.telling import Telling
 from bot.clock import Clock
-from bot.errors import AftercareError, ChannelError
+from bot.errors import AftercareError, ChannelError, TransientChannelError
 from bot.store.database import Database
 from bot.store.events import finish_event, record_event, unfinished
 
@@ -189,19 +191,28 @@ def build_bolt(intake: Intake, api: SlackApi, executor: Executor, signing_secret
     ----------
     signing_secret : str, optional
         For HTTP mode: Bolt then checks the signature and the age of every request.
+
+    Raises
+    ------
+    TransientChannelError
+        Slack did not say who we are.
     """
     quiet = logging.getLogger("aftercare.slack_bolt")
     quiet.setLevel(logging.ERROR)  # Bolt's warnings quote payloads
-    app = App(
-        client=api.client,
-        logger=quiet,
-        signing_secret=signing_secret,
-        request_verification_enabled=signing_secret is not None,
-        token_verification_enabled=False,  # `identity.resolve` has asked already
-        ssl_check_enabled=False,  # it would be answered before the signature is checked
-        ignoring_self_events_enabled=False,  # `read_event` knows our own messages, and their keys are recorded too
-        listener_executor=executor,
-    )
+    try:
+        app = App(
+            client=api.client,
+            logger=quiet,
+            signing_secret=signing_secret,
+            request_verification_enabled=signing_secret is not None,
+            # Bolt asks who we are once, too: now, so that the first click's modal does not wait for it.
+            token_verification_enabled=True,
+            ssl_check_enabled=False,  # it would be answered before the signature is checked
+            ignoring_self_events_enabled=False,  # `read_event` knows our own messages, and their keys are recorded too
+            listener_executor=executor,
+        )
+    except (BoltError, OSError, SlackClientError) as error:
+        raise TransientChannelError(f"Slack was not reached (auth.test: {type(error).__name__})") from error
 
     @app.middleware
     def receive(next_: Callable[[], BoltResponse], body: Mapping[str, Any]) -> BoltResponse | None:

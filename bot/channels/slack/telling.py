@@ -77,12 +77,15 @@ class Telling:
 
     def redraw(self, click: Click, outreach_id: int) -> None:
         """Draw the card anew where it was clicked, if that is no message of the channel: those are the desk's."""
+        alone = click.ephemeral and bool(click.response_url)
+        if not alone and not (click.view_type == "modal" and click.view_id):
+            return
         view = self._review.card(outreach_id)
         rendered = self._drawn(view)
         try:
-            if click.ephemeral and click.response_url:
+            if alone:
                 self.replace(click, rendered.text, rendered.blocks)
-            elif click.view_type == "modal" and click.view_id:
+            else:
                 self._redraw_modal(click, modals.card(view, rendered))
         except ChannelError as error:  # it is closed by now, or too old; the channel's card says it all
             log.info("slack_card_not_redrawn", key=click.key, error=str(error))
