@@ -5,10 +5,9 @@ What the facts are is decided in `predictors.histories`; who asks for them, in `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +18,13 @@ from predictors.histories import HALF_LIFE_DAYS, KEYS
 from predictors.running import power
 from predictors.snapshot import INSTANT
 
-__all__ = ["FACETS", "Facet", "Facts", "Places", "RenewedFacet", "after"]
+__all__ = ["FACETS", "Facet", "RenewedFacet"]
 
 Places = npt.NDArray[np.int32]
+# Facts of one value that are added up at once.
+BLOCK = 512
 # So many facts are sorted by their keys in plain Python.
 FEW_FACTS = 20_000
-_NOWHERE: Places = np.empty(0, dtype=np.int32)
 # Counts that one fact adds to together; a fact adds to one of these.
 FACETS: tuple[tuple[str, ...], ...] = (
     ("placed",),
@@ -34,14 +34,6 @@ FACETS: tuple[tuple[str, ...], ...] = (
     ("travelled", "transit_days", "transit_days_squared"),
     ("rated", "bad", "stars", "rated_late", "bad_late", "trouble"),
 )
-
-
-class Facts(NamedTuple):
-    """Some facts of a facet, in their order: microseconds since 1970, growth, and the numbers of a count, each (n,)."""
-
-    at: npt.NDArray[np.int64]
-    growth: Array
-    numbers: Callable[[str], Array]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +54,8 @@ class Facet:
         Each value's place in `bounds`.
     bounds : mapping of key to array, (values + 1,)
         Where in `places` the facts of each value begin; they end where those of the next begin.
+    marks : mapping
+        Of values that were asked about, their running sums after each `BLOCK` facts.
     """
 
     at: npt.NDArray[np.int64]
@@ -71,6 +65,7 @@ class Facet:
     places: Mapping[str, Places]
     numbers: Mapping[str, Mapping[Any, int]]
     bounds: Mapping[str, npt.NDArray[np.int64]]
+    marks: dict[tuple[str, int, str, bool], Array] = field(default_factory=dict)
 
     @classmethod
     def of(cls, facts: Sequence[pl.DataFrame], counts: Sequence[str]) -> Facet:
@@ -90,30 +85,58 @@ class Facet:
             bounds={key: bounds for key, (_, _, bounds) in by_value.items()},
         )
 
-    def places_before(self, key: str, value: Any, moment: int) -> Places:
-        """Return which facts of a key's value were available strictly before a moment, in their order."""
+    def of_orders(self, orders: pl.DataFrame) -> Facet:
+        """Return the facts of some orders.
+
+        Parameters
+        ----------
+        orders : polars.DataFrame
+            order_id and the columns of `KEYS`; other orders may be missing.
+        """
+        mine = np.flatnonzero(np.isin(self.order_ids, orders["order_id"].to_numpy()))
+        facts = pl.DataFrame(
+            {"available_at": self.at[mine], "order_id": self.order_ids[mine]}
+            | {count: numbers[mine] for count, numbers in self.counts.items()}
+        ).with_columns(pl.col("available_at").cast(INSTANT))
+        return Facet.of([facts.join(orders, on="order_id", maintain_order="left")], tuple(self.counts))
+
+    def total(self, key: str, value: Any, moment: int, count: str, *, growing: bool = False) -> float:
+        """Return what a count comes to over the facts of a key's value that were available strictly before a moment.
+
+        Parameters
+        ----------
+        moment : int
+            Microseconds since 1970.
+        growing : bool
+            Count each fact with its growth.
+        """
         number = self.numbers[key].get(value)
         if number is None:
-            return _NOWHERE
+            return 0.0
+        places = self._places(key, number)
+        # Facts stand in the order of time, and so do those of one value.
+        length = int(np.searchsorted(places, np.searchsorted(self.at, moment, side="left"), side="left"))
+        blocks = length // BLOCK
+        begin = self._marks(key, number, count, growing)[blocks - 1] if blocks else 0.0
+        # Added up one after the other, as running sums are: NumPy's sum adds in pairs.
+        numbers = np.concatenate([[begin], self._numbers(places[blocks * BLOCK : length], count, growing)])
+        return float(np.cumsum(numbers)[-1])
+
+    def _places(self, key: str, number: int) -> Places:
         bounds = self.bounds[key]
-        places = self.places[key][bounds[number] : bounds[number + 1]]
-        return places[: int(np.searchsorted(self.at[places], moment, side="left"))]
+        return self.places[key][bounds[number] : bounds[number + 1]]
 
-    def before(self, key: str, value: Any, moment: int) -> Facts:
-        """Return the facts of a key's value that were available strictly before a moment."""
-        return self.facts(self.places_before(key, value, moment))
+    def _numbers(self, places: Places, count: str, growing: bool) -> Array:
+        numbers = self.counts[count][places]
+        return numbers * self.growth[places] if growing else numbers
 
-    def facts(self, places: Places) -> Facts:
-        """Return some of the facts."""
-        return Facts(self.at[places], self.growth[places], lambda count: self.counts[count][places])
-
-    def of_shop(self, count: str, moment: int) -> tuple[float, float]:
-        """Return what a count of all facts strictly before a moment comes to, and what with growth."""
-        return self._shop(count, moment)
-
-    @cached_property
-    def _shop(self) -> _RunningSums:
-        return _RunningSums(self.at, self.counts, self.growth)
+    def _marks(self, key: str, number: int, count: str, growing: bool) -> Array:
+        """Return the running sum after each block; found once, so that a large region costs no more than a small one."""
+        asked = key, number, count, growing
+        if asked not in self.marks:
+            running = np.cumsum(self._numbers(self._places(key, number), count, growing))
+            self.marks[asked] = running[BLOCK - 1 :: BLOCK].copy()
+        return self.marks[asked]
 
 
 class RenewedFacet:
@@ -121,60 +144,21 @@ class RenewedFacet:
 
     Parameters
     ----------
-    kept : Facet
-    gone : array of bool, (n,)
-        Which of its facts are no more.
-    fresh : Facet
-        The facts in their place.
+    kept, gone, fresh : Facet
+        Of all orders, of what is no more, and of what is in its place.
     """
 
-    def __init__(self, kept: Facet, gone: npt.NDArray[np.bool_], fresh: Facet) -> None:
+    def __init__(self, kept: Facet, gone: Facet, fresh: Facet) -> None:
         self._kept = kept
         self._gone = gone
         self._fresh = fresh
-        self._shop_gone = _RunningSums(
-            kept.at[gone], {count: numbers[gone] for count, numbers in kept.counts.items()}, kept.growth[gone]
+
+    def total(self, key: str, value: Any, moment: int, count: str, *, growing: bool = False) -> float:
+        """Return what `Facet.total` would, were all facts in one."""
+        kept, gone, fresh = (
+            facet.total(key, value, moment, count, growing=growing) for facet in (self._kept, self._gone, self._fresh)
         )
-
-    def before(self, key: str, value: Any, moment: int) -> Facts:
-        """Return the facts of a key's value that were available strictly before a moment."""
-        kept, fresh = self._kept, self._fresh
-        old, new = kept.places_before(key, value, moment), fresh.places_before(key, value, moment)
-        old = old[~self._gone[old]]
-        if not len(new):
-            return kept.facts(old)
-        at = np.concatenate([kept.at[old], fresh.at[new]])
-        # By time, then by order; facts of one order stay as they were.
-        order = np.lexsort((np.concatenate([kept.order_ids[old], fresh.order_ids[new]]), at))
-        growth = np.concatenate([kept.growth[old], fresh.growth[new]])
-        return Facts(
-            at[order],
-            growth[order],
-            lambda count: np.concatenate([kept.counts[count][old], fresh.counts[count][new]])[order],
-        )
-
-    def of_shop(self, count: str, moment: int) -> tuple[float, float]:
-        """Return what a count of all facts strictly before a moment comes to, and what with growth."""
-        kept, gone, fresh = (of(count, moment) for of in (self._kept.of_shop, self._shop_gone, self._fresh.of_shop))
-        return kept[0] - gone[0] + fresh[0], kept[1] - gone[1] + fresh[1]
-
-
-class _RunningSums:
-    """The running sums of facts that stand in the order of time."""
-
-    def __init__(self, at: npt.NDArray[np.int64], counts: Mapping[str, Array], growth: Array) -> None:
-        self._at = at
-        self._whole = {count: np.cumsum(numbers) for count, numbers in counts.items()}
-        self._growing = {count: np.cumsum(numbers * growth) for count, numbers in counts.items()}
-
-    def __call__(self, count: str, moment: int) -> tuple[float, float]:
-        length = int(np.searchsorted(self._at, moment, side="left"))
-        return after(self._whole[count], length), after(self._growing[count], length)
-
-
-def after(running: Array, length: int) -> float:
-    """Return a running sum after so many facts."""
-    return float(running[length - 1]) if length else 0.0
+        return kept - gone + fresh
 
 
 # Of the facts' values of a key: the facts sorted by value, each value's number, and where each begins.

@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import polars as pl
 
-from predictors.facets import FACETS, Facet, RenewedFacet, after
+from predictors.facets import FACETS, Facet, RenewedFacet
 from predictors.features import describe, finished_few, with_order_features
 from predictors.histories import HALF_LIFE_DAYS, KEYS, wanted_sums
 from predictors.moments import Moment
@@ -23,10 +22,7 @@ from predictors.snapshot import Snapshot
 
 __all__ = ["KeptHistories", "features_from_kept"]
 
-# The history of the shop as a whole: too long to be added up each time, its running sums are kept.
-WHOLE_SHOP = "everything"
-
-
+_NONE = pl.DataFrame(schema={"order_id": pl.Int64, **dict.fromkeys(KEYS, pl.String)})
 # A facet, and (count, column) of those wanted whole and of those wanted fading.
 _Step = tuple[Facet | RenewedFacet, list[tuple[str, str]], list[tuple[str, str]]]
 
@@ -44,8 +40,12 @@ class KeptHistories:
         self._kept = {counts: Facet.of(facts, counts) for counts in FACETS}
         self._facets: dict[tuple[str, ...], Facet | RenewedFacet] = {**self._kept}
         self._plans: dict[str, list[_Step]] = {}
+        # Every order was placed once.
+        self._orders = pl.concat(
+            [part.filter(pl.col("placed") > 0).select("order_id", *KEYS) for part in facts] or [_NONE]
+        )
         self._fresh: pl.DataFrame | None = None
-        self._renewed = np.empty(0, dtype=np.int64)
+        self._renewed: set[int] = set()
 
     @property
     def renewed(self) -> int:
@@ -60,13 +60,13 @@ class KeptHistories:
         facts : polars.DataFrame
             From `predictors.features.order_facts`, of these orders.
         """
-        ids = np.array(sorted(order_ids), dtype=np.int64)
-        self._renewed = np.union1d(self._renewed, ids)
+        self._renewed |= set(order_ids)
         if self._fresh is not None:
-            facts = pl.concat([self._fresh.filter(~pl.col("order_id").is_in(ids.tolist())), facts])
+            facts = pl.concat([self._fresh.filter(~pl.col("order_id").is_in(list(order_ids))), facts])
         self._fresh = facts
+        replaced = self._orders.filter(pl.col("order_id").is_in(list(self._renewed)))
         self._facets = {
-            counts: RenewedFacet(kept, np.isin(kept.order_ids, self._renewed), Facet.of([facts], counts))
+            counts: RenewedFacet(kept, kept.of_orders(replaced), Facet.of([facts], counts))
             for counts, kept in self._kept.items()
         }
         self._plans.clear()
@@ -87,14 +87,19 @@ class KeptHistories:
             As `predictors.running.join_sums` names them.
         """
         found: dict[str, float] = {}
+        # What one counts now, as `predictors.running.power` says.
+        growth = 2.0 ** (moment // 1_000_000 / (86400.0 * HALF_LIFE_DAYS))
         for column, name in KEYS.items():
             wanted = wanted_sums(column, name)
             since = None if wanted.recent_days is None else moment - wanted.recent_days * 86_400_000_000
-            for step in self._plan(wanted):
-                if column == WHOLE_SHOP:
-                    _of_shop(found, step, moment)
-                else:
-                    _of_key(found, step, column, keys[column], moment, since)
+            for facet, whole, fading in self._plan(wanted):
+                value = keys[column]
+                for count, of_count in whole:
+                    found[of_count] = facet.total(column, value, moment, count)
+                    if since is not None:
+                        found[f"_recent{of_count}"] = found[of_count] - facet.total(column, value, since, count)
+                for count, of_count in fading:
+                    found[of_count] = facet.total(column, value, moment, count, growing=True) / growth
         return found
 
     def _plan(self, wanted: Sums) -> list[_Step]:
@@ -129,29 +134,3 @@ def features_from_kept(
     instants = rows["moment"].to_physical().to_list()
     sums = [histories.sums(of_row, instant) for of_row, instant in zip(keys, instants, strict=True)]
     return finished_few(rows, sums, moment)
-
-
-def _of_key(found: dict[str, float], step: _Step, column: str, value: Any, moment: int, since: int | None) -> None:
-    """Add up the facts of a key's value, in their order; with `since` also those from then on."""
-    facet, whole, fading = step
-    facts = facet.before(column, value, moment)
-    length = len(facts.at)
-    earlier = 0 if since is None else int(np.searchsorted(facts.at, since, side="left"))
-    for count, name in whole:
-        running = np.cumsum(facts.numbers(count))
-        found[name] = after(running, length)
-        if since is not None:
-            found[f"_recent{name}"] = found[name] - after(running, earlier)
-    for count, name in fading:
-        found[name] = after(np.cumsum(facts.numbers(count) * facts.growth), length) / _growth(moment)
-
-
-def _of_shop(found: dict[str, float], step: _Step, moment: int) -> None:
-    facet, whole, fading = step
-    found.update((name, facet.of_shop(count, moment)[0]) for count, name in whole)
-    found.update((name, facet.of_shop(count, moment)[1] / _growth(moment)) for count, name in fading)
-
-
-def _growth(moment: int) -> float:
-    # What one counts at an instant, as `predictors.running.power` says.
-    return float(2.0 ** (moment // 1_000_000 / (86400.0 * HALF_LIFE_DAYS)))

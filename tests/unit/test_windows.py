@@ -68,6 +68,7 @@ def test_kept_facts_give_one_order_the_features_that_it_has_among_all(
     monkeypatch: pytest.MonkeyPatch, moment: Moment, few_facts: int
 ) -> None:
     monkeypatch.setattr("predictors.facets.FEW_FACTS", few_facts)
+    monkeypatch.setattr("predictors.facets.BLOCK", 7)
     moments = order_moments(SHOP, due_days=14)
     subjects = issue_subjects(moments, moment)
     whole = issue_features(SHOP, moments, subjects, moment)
