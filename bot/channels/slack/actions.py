@@ -1,4 +1,4 @@
-"""What agents do in Slack, done: decisions on cards, submitted modals, replies to customers.
+"""What agents do in Slack, done: decisions on cards and submitted modals; replies to customers are `handoff_actions`.
 
 It takes typed records, asks whether the person may, and calls `bot.services`; the card is drawn anew from the database
 afterwards. Bolt, acknowledgements and duplicates are `listeners`' business.
@@ -6,7 +6,6 @@ afterwards. Bolt, acknowledgements and duplicates are `listeners`' business.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 
 import structlog
@@ -17,6 +16,7 @@ from bot.channels.slack.autonomy_cards import BoardAction
 from bot.channels.slack.board_actions import BoardActions
 from bot.channels.slack.channel import linkable_hosts
 from bot.channels.slack.desk import SlackDesk
+from bot.channels.slack.handoff_actions import HandoffActions
 from bot.channels.slack.home import AgentHome
 from bot.channels.slack.identity import Roster
 from bot.channels.slack.payloads import ActionId, Click, ModalId, Submission, target
@@ -27,10 +27,8 @@ from bot.channels.slack.why import why
 from bot.clock import Clock, parse_instant
 from bot.config import Settings
 from bot.errors import AftercareError, ChannelError, InputError, Refused
-from bot.services.conversation.conversations import Conversations
 from bot.services.review.background import background_of
 from bot.services.review.desk import ReviewDesk
-from bot.store import slack as posts
 from bot.store.database import Database
 
 __all__ = ["AgentActions"]
@@ -52,13 +50,12 @@ class AgentActions:
         clock: Clock,
         settings: Settings,
         review: ReviewDesk,
-        conversations: Conversations,
-        send_utterance: Callable[[int], object],
         desk: SlackDesk,
         roster: Roster,
         home: AgentHome,
         switch: SendingSwitch,
         telling: Telling,
+        handoffs: HandoffActions,
         boards: BoardActions | None = None,
     ) -> None:
         self._api = api
@@ -66,13 +63,12 @@ class AgentActions:
         self._clock = clock
         self._settings = settings
         self._review = review
-        self._conversations = conversations
-        self._send_utterance = send_utterance
         self._desk = desk
         self._roster = roster
         self._home = home
         self._switch = switch
         self._telling = telling
+        self._handoffs = handoffs
         self._boards = boards
         self._hosts = linkable_hosts(settings)
 
@@ -109,9 +105,9 @@ class AgentActions:
                 else:
                     raise InputError("this card is too old to be used; look at the newest one in this channel")
             case ActionId.HANDOFF_REPLY:
-                self._open_reply(click)
+                self._handoffs.open_reply(click)
             case ActionId.HANDOFF_GIVE_BACK:
-                self._give_back(click)
+                self._handoffs.give_back(click)
             case ActionId.SENDING_STOP | ActionId.SENDING_START:
                 self._turn(click, stop=click.action == ActionId.SENDING_STOP)
             case action if action.startswith("home_"):
@@ -212,23 +208,18 @@ class AgentActions:
                 until = _chosen_time(inputs.get("until/select", ""))
                 self._review.snooze(*target(submission.reference), person.actor, until, event_key=key)
             case ModalId.HANDOFF_REPLY:
-                words = inputs.get("reply/text", "").strip()
-                if not words:
-                    raise InputError("write what the customer shall read")
-                facts = self._handoff(submission.reference, active=True)
-                # Stored before Slack is answered: a crash afterwards loses no words.
-                self._conversations.reply_as_agent(facts.conversation_id, person.actor, words)
+                self._handoffs.store(submission)
 
     def submit_again(self, submission: Submission) -> dict[str, str]:
         """Decide what a crash may have left undecided; decisions know their key, a reply is looked for."""
-        if submission.modal == ModalId.HANDOFF_REPLY and self._replies(submission):
+        if submission.modal == ModalId.HANDOFF_REPLY and self._handoffs.stored(submission):
             return {}
         return self.submit(submission)
 
     def after_submit(self, submission: Submission) -> None:
         """Show or send what a submitted modal decided."""
         if submission.modal == ModalId.HANDOFF_REPLY:
-            self._reply(submission)
+            self._handoffs.send(submission)
         elif submission.modal in (ModalId.EDIT, ModalId.REJECT, ModalId.SNOOZE):
             self._desk.show(target(submission.reference)[0])
             self._home.refresh(submission.person)
@@ -241,43 +232,6 @@ class AgentActions:
         except Refused as error:
             self._home.show(submission.person, notice=f"⚠️ {self._telling.sentence(error)}")
         self._desk.sync()  # a few cards now, the others with the next ticks: Slack takes about one a second
-
-    # --- Hand-overs ------------------------------------------------------------------------------------------
-
-    def _handoff(self, reference: str, *, active: bool) -> posts.HandoffFacts:
-        with self._database.read() as connection:
-            facts = posts.handoff_facts(connection, int(reference)) if reference.isdigit() else None
-        if facts is None:
-            raise InputError("this hand-over is not known any more")
-        if active and facts.state not in posts.ACTIVE:
-            raise Refused("this hand-over was given back meanwhile; nothing was sent")
-        return facts
-
-    def _open_reply(self, click: Click) -> None:
-        facts = self._handoff(click.value, active=True)
-        with self._database.read() as connection:
-            words = posts.transcript(connection, facts.conversation_id, last=1)
-        self._conversations.take(facts.id, click.person.actor)
-        self._api.open_modal(click.trigger_id, modals.handoff_reply(facts, words[-1].text if words else ""))
-        self._desk.show_handoff(facts.id)
-
-    def _reply(self, submission: Submission) -> None:
-        for utterance_id in self._replies(submission)[-1:]:
-            self._send_utterance(utterance_id)
-        self._desk.show_handoff(int(submission.reference))
-
-    def _replies(self, submission: Submission) -> list[int]:
-        """Return the stored utterances that say what was submitted."""
-        facts = self._handoff(submission.reference, active=False)
-        with self._database.read() as connection:
-            words = posts.transcript(connection, facts.conversation_id)
-        said = submission.inputs.get("reply/text", "").strip()
-        return [one.id for one in words if one.author_id == submission.person.actor and one.text == said]
-
-    def _give_back(self, click: Click) -> None:
-        facts = self._handoff(click.value, active=False)
-        self._conversations.give_back(facts.conversation_id, click.person.actor)
-        self._desk.show_handoff(facts.id)
 
 
 def _chosen_time(value: str) -> datetime:

@@ -8,8 +8,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from bot.channels.slack.cards import Rendered, button, context, section
-from bot.channels.slack.home_view import customer_and_order, numbers_line, queue_line, sending_line
 from bot.channels.slack.identity import Roster
+from bot.channels.slack.lines import customer_and_order, numbers_line, queue_line, sending_line
 from bot.channels.slack.payloads import ActionId
 from bot.channels.slack.text import cut, escape, one_line
 from bot.channels.slack.times import WHEN

@@ -15,6 +15,7 @@ from bot.channels.slack.boards import Board
 from bot.channels.slack.commands import AgentCommands
 from bot.channels.slack.customers import CustomerMessages
 from bot.channels.slack.desk import SlackDesk
+from bot.channels.slack.handoff_actions import HandoffActions
 from bot.channels.slack.home import AgentHome
 from bot.channels.slack.identity import Roster
 from bot.channels.slack.listeners import Intake
@@ -103,13 +104,12 @@ def assemble(
         clock=ground.clock,
         settings=ground.settings,
         review=ground.review,
-        conversations=ground.conversations,
-        send_utterance=ground.send_utterance,
         desk=desk,
         roster=roster,
         home=home,
         switch=switch,
         telling=telling,
+        handoffs=HandoffActions(ground.api, ground.database, ground.conversations, ground.send_utterance, desk),
         boards=None if ground.desks is None else BoardActions(ground.api, ground.review, desk, ground.desks),
     )
     customers = CustomerMessages(

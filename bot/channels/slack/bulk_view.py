@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bot.channels.slack.cards import context, section
-from bot.channels.slack.home_view import customer_and_order
 from bot.channels.slack.identity import Roster
+from bot.channels.slack.lines import customer_and_order
 from bot.channels.slack.modals import notice, view_of
 from bot.channels.slack.payloads import ModalId
 from bot.channels.slack.text import SECTION_LIMIT, cut, escape, one_line

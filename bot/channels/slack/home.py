@@ -18,8 +18,9 @@ from bot.channels.slack.agents import NOT_AN_AGENT
 from bot.channels.slack.api import SlackApi, ViewConflict
 from bot.channels.slack.cards import undo_until
 from bot.channels.slack.channel import linkable_hosts
-from bot.channels.slack.home_view import HomeFacts, agent_home, customer_and_order, visitor_home
+from bot.channels.slack.home_view import HomeFacts, agent_home, visitor_home
 from bot.channels.slack.identity import Roster
+from bot.channels.slack.lines import customer_and_order
 from bot.channels.slack.payloads import ActionId, Click, HomeOpened, Person, Submission, target, targets
 from bot.channels.slack.telling import Telling
 from bot.clock import Clock

@@ -13,10 +13,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from bot.channels.slack import autonomy_cards
-from bot.channels.slack.cards import NAME_LIMIT, button, context, expectation, section
+from bot.channels.slack.cards import button, context, expectation, section
 from bot.channels.slack.identity import Roster
+from bot.channels.slack.lines import customer_and_order, numbers_line, queue_line, sending_line
 from bot.channels.slack.payloads import ActionId
-from bot.channels.slack.switch import who
 from bot.channels.slack.text import SECTION_LIMIT, cut, escape, one_line, pieces, quoted, to_mrkdwn, width
 from bot.decide.playbook import Autonomy, Band
 from bot.services.review.cards import CardView
@@ -116,47 +116,6 @@ def visitor_home(shop: str, reason: str = "") -> View:
     return _home(blocks)
 
 
-def sending_line(sending: Sending, roster: Roster) -> str:
-    """Say whether anything leaves, and what waits to."""
-    waits = "Nothing approved waits to leave."
-    if sending.approved:
-        verb = "waits" if sending.approved == 1 else "wait"
-        waits = f"{sending.approved} approved {verb} to leave, {sending.due} of them due now."
-    if sending.stopped_at is not None:
-        zone = roster.default_zone
-        when = f"{sending.stopped_at.astimezone(zone):%a %d %b %H:%M} ({zone.key})"
-        why = f" “{cut(escape(one_line(sending.why)), 300)}”" if sending.why.strip() else ""
-        return f"⏹ *All sending is stopped* by {who(roster, sending.stopped_by)} since {when}.{why} {waits}"
-    if sending.held:
-        return f"⏸ *The database was restored*: what was due is held until `aftercare db release` is run. {waits}"
-    return f"✉️ *Sending is on.* {waits}"
-
-
-def numbers_line(numbers: AgentNumbers) -> str:
-    """Say what an agent did lately."""
-    if not numbers.week:
-        return "You decided nothing in the last seven days."
-    shares = ", ".join(
-        f"{share:.0%} {what}"
-        for what, share in (("approved", numbers.approved), ("edited", numbers.edited), ("rejected", numbers.rejected))
-        if share is not None
-    )
-    pace = f", half of them within {_span(numbers.median_minutes)}" if numbers.median_minutes is not None else ""
-    return f"You decided *{numbers.today}* today, *{numbers.week}* in seven days ({shares}){pace}."
-
-
-def queue_line(queue: Waiting) -> str:
-    """Say how the queue stands."""
-    return f"Queue: {queue.waiting} waiting, {queue.urgent} urgent, {queue.claimed} claimed, {queue.ending} expire within a day."
-
-
-def customer_and_order(card: CardView) -> str:
-    """Name whom a check-in is for, in mrkdwn."""
-    name = cut(escape(one_line(card.customer_first_name)), NAME_LIMIT) or "a customer"
-    order = f" · order {cut(escape(one_line(card.order_key)), NAME_LIMIT)}" if card.order_key else ""
-    return f"*{name}*{order}"
-
-
 def _row(card: CardView, facts: HomeFacts, roster: Roster) -> Sequence[View]:
     present = card.outreach
     title = facts.playbooks.get(present.playbook, (present.playbook, 0))[0]
@@ -252,14 +211,6 @@ def _pages(page: Page) -> Sequence[View]:
         {"type": "actions", "block_id": "home:pages", "elements": elements},
         context(f"Page {page.number} of {page.pages}, {page.total} in all"),
     ]
-
-
-def _span(minutes: float | None) -> str:
-    if minutes is None or minutes < 1:
-        return "a minute"
-    if minutes < 90:
-        return f"{minutes:.0f} minutes"
-    return f"{minutes / 60:.0f} hours" if minutes < 48 * 60 else f"{minutes / 1440:.0f} days"
 
 
 def _header(title: str) -> View:
