@@ -53,6 +53,8 @@ class Message:
         The customer's own page to end contact; empty where there is none.
     campaign : str
         The playbook, for feedback loops.
+    choices : mapping of str to str
+        What the reader may choose by a button (name → label), in order; a channel without buttons leaves them out.
     """
 
     key: str
@@ -70,6 +72,7 @@ class Message:
     automatic: bool = True
     opt_out_url: str = ""
     campaign: str = ""
+    choices: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

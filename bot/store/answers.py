@@ -29,6 +29,9 @@ __all__ = [
     "uncertain_answers",
 ]
 
+# The intents whose answers can help or not; thanks for thanks are not asked about.
+_QUESTIONS = ("question", "order_status")
+
 
 @dataclass(frozen=True, kw_only=True)
 class PendingAnswer:
@@ -44,6 +47,8 @@ class PendingAnswer:
         The channel's id of the customer's latest message.
     attempts : int
         Attempts so far.
+    rateable : bool
+        The bot answers a question here: its reader may say whether that helped.
     """
 
     utterance_id: int
@@ -59,6 +64,7 @@ class PendingAnswer:
     last_inbound: str | None
     outreach_reference: str | None
     attempts: int
+    rateable: bool
 
 
 def pending_answers(
@@ -201,6 +207,8 @@ def _answer(connection: Connection, utterance_id: int) -> PendingAnswer:
         sa.select(
             utterances.c.text,
             utterances.c.author,
+            utterances.c.intent,
+            utterances.c.decision,
             utterances.c.conversation_id,
             conversations.c.channel,
             conversations.c.thread,
@@ -243,4 +251,5 @@ def _answer(connection: Connection, utterance_id: int) -> PendingAnswer:
         last_inbound=inbound.external_id if inbound else None,
         outreach_reference=(row.evidence or {}).get("reference"),
         attempts=int(attempts),
+        rateable=row.author == Author.BOT.value and row.decision == "answer" and row.intent in _QUESTIONS,
     )

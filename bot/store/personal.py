@@ -118,6 +118,7 @@ def _about(customer: Customer) -> list[tuple[sa.Table, sa.ColumnElement[bool]]]:
         (t.decisions, t.decisions.c.outreach_id.in_(outreaches)),
         (t.deliveries, deliveries),
         (t.utterances, _said(customer)),
+        (t.ratings, t.ratings.c.utterance_id.in_(utterances)),
         (t.handoffs, t.handoffs.c.conversation_id.in_(conversations)),
     ]
 
@@ -167,7 +168,8 @@ def _forget_conversations(connection: Connection, customer: Customer, now: datet
         connection.execute(sa.delete(t.utterances).where(wrote, ~t.utterances.c.conversation_id.in_(conversations)))
     for conversation in conversations:
         utterances = sa.select(t.utterances.c.id).where(t.utterances.c.conversation_id == conversation)
-        connection.execute(sa.delete(t.deliveries).where(t.deliveries.c.utterance_id.in_(utterances)))
+        for table in (t.deliveries, t.ratings):
+            connection.execute(sa.delete(table).where(table.c.utterance_id.in_(utterances)))
         connection.execute(sa.delete(t.utterances).where(t.utterances.c.conversation_id == conversation))
         handoffs = sa.select(t.handoffs.c.id).where(t.handoffs.c.conversation_id == conversation)
         for handoff in connection.execute(handoffs).scalars().all():

@@ -219,6 +219,11 @@ utterances = table(
     sa.Index(None, "conversation_id"),
 )  # fmt: skip
 
+# What readers said of the bot's answers.
+ratings = table(
+    "ratings", ref("utterance_id", "utterances"), flag("helped"), instant("rated_at"), sa.UniqueConstraint("utterance_id"),
+)  # fmt: skip
+
 # Every mail that came in, as it came: recorded first, then worked on. `raw` goes when `email.keep_raw_days` are over.
 mails = table(
     "mails", text("source"), text("key"), instant("received_at"), sa.Column("raw", sa.LargeBinary, nullable=True), whole("octets"),

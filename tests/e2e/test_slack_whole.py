@@ -10,16 +10,18 @@ from threading import Barrier
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from bot.clock import ManualClock
 from bot.decide.lifecycle import OutreachState
 from bot.settings import Database as DatabaseSettings
 from bot.store.outreach import list_outreach
 from bot.store.shop import link_slack_user
+from bot.store.tables import metadata
 from bot.wiring import App
 from tests.integration.shop_rows import propose
 from tests.peers.local_slack import REVIEW_CHANNEL, TEAM, LocalSlack, shown_text, until
-from tests.slack_world import ADA, AGENTS, MARIA, slack_settings, start_peer
+from tests.slack_world import ADA, AGENTS, MARIA, STRANGER, slack_settings, start_peer
 
 pytestmark = pytest.mark.peer
 PATIENCE = 120.0  # the first question builds the knowledge index
@@ -140,3 +142,37 @@ def test_a_customers_stop_is_obeyed_by_a_check_in_already_approved(app: App, pee
     keys = [str(m["blocks"][0].get("block_id")) for m in to_maria(peer)]
     assert f"outreach:{outreach_id}:1" not in keys
     assert "Not sent" in shown_text(card(peer))
+
+
+def test_an_answer_is_rated_and_one_that_did_not_help_calls_a_human(app: App, peer: LocalSlack) -> None:
+    suggest(app)
+    peer.say(MARIA.id, "How do I descale my espresso machine?")
+    (first,) = until(lambda: to_maria(peer), "an answer", PATIENCE)
+    assert tuple(one["action_id"] for one in first["blocks"][-1]["elements"]) == (
+        "answer_helped",
+        "answer_unhelpful",
+        "answer_human",
+    )
+    peer.click(MARIA.id, first, "answer_helped")
+    until(lambda: "this helped" in shown_text(to_maria(peer)[0]), "the choice on the answer")
+    assert [block["type"] for block in to_maria(peer)[0]["blocks"]][-1] == "context"
+    assert ratings(app) == [True]
+
+    peer.say(MARIA.id, "How long does a delivery take?")
+    second = until(lambda: m[1] if len(m := to_maria(peer)) > 1 else None, "another answer")
+    peer.click(
+        STRANGER.id, second, "answer_helped", value="1"
+    )  # nobody else sees it; whoever forges it changes nothing
+    peer.click(MARIA.id, second, "answer_unhelpful")
+    handover = card(peer, "handoff")
+    assert "The customer asks for a human" in shown_text(handover)
+    assert "didn't help" in shown_text(handover)
+    assert ratings(app) == [True, False]
+    last = until(lambda: m[2] if len(m := to_maria(peer)) > 2 else None, "the word that somebody will answer")
+    assert "answer_helped" not in str(last["blocks"])
+
+
+def ratings(app: App) -> list[bool]:
+    with app.database.read() as connection:
+        rows = metadata.tables["ratings"]
+        return [row.helped for row in connection.execute(sa.select(rows).order_by(rows.c.id))]

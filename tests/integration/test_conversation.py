@@ -19,6 +19,7 @@ from bot.store import audit
 from bot.store.consent import consent_of, is_suppressed
 from bot.store.database import Database
 from bot.store.outreach import Outreach, change_state, outreach
+from messages.choices import Choice, said
 from tests.integration.shop_rows import add_customer, add_order, add_touchpoint, propose
 from tests.integration.talk import CLASSIFIER, ENCODER, SETTINGS, Talk
 
@@ -361,3 +362,10 @@ def test_questions_that_no_article_answers_become_gaps(talk: Talk, desk: Knowled
     assert "kosher" in found[0].question
     talk.clock.advance(timedelta(days=100))
     assert Curation(talk.database, talk.clock, SETTINGS, desk).gaps(days=90) == []
+
+
+def test_what_a_button_says_calls_a_human(talk: Talk) -> None:
+    for choice in (Choice.UNHELPFUL, Choice.HUMAN):
+        for locale in ("en", "de"):
+            received = talk.say(said(choice, locale), thread=f"{choice}-{locale}")
+            assert received.decision is ConversationDecision.HANDOFF, (choice, locale)

@@ -102,6 +102,7 @@ def fill(connection: Connection, state: OutreachState = OutreachState.APPROVED) 
     )
     put(connection, t.deliveries, {"outreach_id": links["outreach_id"]}, state="sent", key="outreach:1:1")
     put(connection, t.deliveries, {"utterance_id": utterance}, state="sent", key="utterance:1:1")
+    put(connection, t.ratings, {"utterance_id": utterance})
     put(connection, t.mails, links, state="done", source="imap", key="digest-1")
     put(connection, t.handoffs, links, state="open")
     put(connection, t.outcomes, links)
@@ -139,7 +140,10 @@ def test_an_erased_canary_is_found_nowhere(database: Database, privacy: Privacy,
         events.record_event(connection, "slack", "E9", "message", {"event": {"user": "U0OTHER", "text": "hello"}}, NOW)
     before = found(database, CANARY, EMAIL, SLACK)
     tables = {place.partition(".")[0] for place in before}
-    assert tables >= {table.name for table in metadata.sorted_tables if table.name not in OF_NOBODY} - {"assignments"}
+    assert tables >= {table.name for table in metadata.sorted_tables if table.name not in OF_NOBODY} - {
+        "assignments",
+        "ratings",
+    }
     clock.advance(timedelta(hours=1))
     assert privacy.erase(EMAIL, "cli:ann") == links["customer_id"]
     assert found(database, CANARY, EMAIL, SLACK, "m1@mail") == set()

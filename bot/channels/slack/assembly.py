@@ -12,6 +12,7 @@ from bot.channels.slack.actions import AgentActions
 from bot.channels.slack.api import SlackApi
 from bot.channels.slack.board_actions import BoardActions, Desks
 from bot.channels.slack.boards import Board
+from bot.channels.slack.channel import linkable_hosts
 from bot.channels.slack.commands import AgentCommands
 from bot.channels.slack.customers import CustomerMessages
 from bot.channels.slack.desk import SlackDesk
@@ -121,6 +122,7 @@ def assemble(
         desk=desk,
         roster=roster,
         review_channel=ground.settings.slack.review_channel,
+        hosts=linkable_hosts(ground.settings),
     )
     intake = Intake(
         api=ground.api,

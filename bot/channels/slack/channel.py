@@ -14,7 +14,7 @@ import structlog
 from bot.channels.base import Evidence, Knowledge, Message
 from bot.channels.slack.api import SlackApi
 from bot.channels.slack.checks import MESSAGE_BLOCKS
-from bot.channels.slack.text import cut, escape, pieces, to_mrkdwn
+from bot.channels.slack.customer_messages import customer_message, fallback
 from bot.config import Settings
 from bot.errors import ChannelError, PermanentChannelError
 
@@ -22,8 +22,6 @@ __all__ = ["SlackChannel", "key_of", "linkable_hosts"]
 
 log = structlog.get_logger(__name__)
 
-# Notifications and screen readers show this much of a message.
-FALLBACK_LIMIT = 3000
 # How far back `find` looks; a message of unknown fate is minutes old, and a customer's channel is quiet.
 HISTORY = 200
 
@@ -40,14 +38,15 @@ class SlackChannel:
 
     def send(self, message: Message) -> Evidence:
         """Post a direct message whose first block_id and metadata are the message's key."""
-        words = pieces(to_mrkdwn(message.text, self._hosts))
-        if not words:
+        # The key of an answer is `utterance:ID:ATTEMPT`.
+        reference = message.key.split(":")[1] if message.choices else ""
+        blocks = customer_message(message.text, self._hosts, message.choices, reference)
+        if not blocks:
             raise PermanentChannelError("the message is empty")
-        if len(words) > MESSAGE_BLOCKS:
+        if len(blocks) > MESSAGE_BLOCKS:
             raise PermanentChannelError("the message is too long for Slack; shorten it")
         channel = message.thread or self._api.open_direct(message.address)
-        blocks = [{"type": "section", "text": {"type": "mrkdwn", "text": part, "verbatim": True}} for part in words]
-        channel, ts = self._api.post(channel, cut(escape(message.text), FALLBACK_LIMIT), blocks, key=message.key)
+        channel, ts = self._api.post(channel, fallback(message.text), blocks, key=message.key)
         log.info("slack_message_sent", key=message.key, channel=channel)
         return Evidence(reference=ts, thread=channel, detail={"channel": channel, "ts": ts})
 

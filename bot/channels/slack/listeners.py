@@ -22,6 +22,7 @@ from slack_sdk.errors import SlackClientError
 from bot.channels.slack.actions import AgentActions
 from bot.channels.slack.api import SlackApi
 from bot.channels.slack.commands import AgentCommands
+from bot.channels.slack.customer_messages import CHOICE_OF
 from bot.channels.slack.customers import CustomerMessages
 from bot.channels.slack.home import AgentHome
 from bot.channels.slack.identity import Roster
@@ -158,6 +159,8 @@ class Intake:
                 log.warning("slack_foreign_workspace", actor=received.person.actor, key=received.key)
                 if not isinstance(received, HomeOpened) and (received.channel or isinstance(received, Command)):
                     self._telling.tell(received, WRONG_TEAM)
+            case Click() if received.action in CHOICE_OF:
+                self._customers.choose(received)
             case Click():
                 self._actions.click(received)
             case Command():

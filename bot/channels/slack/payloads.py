@@ -42,6 +42,9 @@ class ActionId(StrEnum):
     UNDO = "outreach_undo"
     RETRY = "outreach_retry"
     MORE = "outreach_more"
+    ANSWER_HELPED = "answer_helped"  # these three are customers', under an answer of the bot
+    ANSWER_UNHELPFUL = "answer_unhelpful"
+    ANSWER_HUMAN = "answer_human"
     HANDOFF_REPLY = "handoff_reply"
     HANDOFF_GIVE_BACK = "handoff_give_back"
     SENDING_STOP = "sending_stop"

@@ -22,7 +22,9 @@ from bot.store.outreach import Outreach
 from bot.store.permission import permissions
 from bot.store.shop import Customer
 from bot.tokens import Purpose, Signer
+from messages.answers import language_of
 from messages.catalogue import Catalogue
+from messages.choices import labels
 
 # The longest window of the caps, and a day for zones.
 LOOK_BACK = timedelta(days=32)
@@ -79,8 +81,14 @@ class Departure:
             customer_key=str(answer.customer_id or ""),
             proactive=False,
             automatic=answer.author == Author.BOT,
+            choices={name.value: label for name, label in labels(self._language(answer)).items()}
+            if answer.rateable
+            else {},
         )
         return self.as_mail(message) if answer.channel == "email" else message
+
+    def _language(self, answer: PendingAnswer) -> str:
+        return language_of(answer.text, answer.locale or self._settings.shop.locale)
 
     def opt_out_url(self, channel: str, customer_id: int) -> str:
         """Return the customer's own page to end contact on a channel; empty without a key to sign it."""
