@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+import time
 from pathlib import Path
 
 from bot.demo.day import ANSWERABLE, UNANSWERABLE
@@ -13,6 +14,7 @@ from docs.pictures.review_channel import check_size, shoot
 from tests.demo_world import Mailbox, running_demo
 from tests.peers.local_slack import BINARY
 
+PAINT_SECONDS = 0.7
 AGENT_REPLY = "Hello, Ada here, a human. The Breeze 2 needs 230 volts, so please do not plug it in there. I will send you a list of adapters that work."
 
 
@@ -45,6 +47,12 @@ def _shoot_mail(mailbox: Mailbox, path: str, file: Path, *, typed: str = "") -> 
     """Take a picture of one mail, its customer's next words typed into the box, and send these."""
     with page(f"{mailbox.url}{path}", 1100, 720) as opened:
         opened.wait("document.readyState == 'complete' && !!document.querySelector('textarea')", "the mail")
+        # The mail's frame is a process of its own: loaded once more, with somebody to tell, and painted a moment later.
+        opened.value(
+            "{ const f = document.querySelector('iframe'); f.onload = () => { f.id = 'shown' }; f.src = f.src }"
+        )
+        opened.wait("!!document.querySelector('iframe#shown')", "the mail's frame")
+        time.sleep(PAINT_SECONDS)
         opened.value(f"document.querySelector('textarea').value = {typed!r}")
         opened.picture(file)
         if typed:

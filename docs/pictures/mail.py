@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bot.channels.base import Message
 from bot.channels.email import compose
-from bot.channels.email.message import octets
+from bot.channels.email.message import wire
 from bot.clock import ManualClock
 from bot.config import load_settings
 from bot.services.delivery.departure import Departure
@@ -40,7 +40,9 @@ def shoot_mail(file: Path, subject: str, text: str, now: datetime) -> None:
         )
         mail = compose(Departure(app.settings, app.catalogue).as_mail(message), app.email_identity, now)
         file_shown = Path(scratch) / "mail.html"
-        file_shown.write_text(_reader(message_from_bytes(octets(mail), policy=policy.default)), encoding="utf-8")
+        file_shown.write_text(
+            _reader(message_from_bytes(wire(mail, app.email_identity), policy=policy.default)), encoding="utf-8"
+        )
         with page(file_shown.as_uri(), 760, 640) as opened:
             shown = "document.querySelector('iframe').contentDocument.body.innerText"
             opened.wait(f"document.readyState == 'complete' && {shown}.includes('Unsubscribe')", "the mail")
