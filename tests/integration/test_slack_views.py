@@ -117,6 +117,15 @@ def test_a_refusal_in_a_modal_is_said_on_top_of_it(scene: Scene) -> None:
     assert "already rejected by <@U2>" in str(pushed["view"])
 
 
+def test_a_refusal_that_comes_too_late_for_a_modal_is_said_in_home(scene: Scene) -> None:
+    proposed = propose(scene.database, scene.clock.now())
+    scene.review.reject(proposed.id, 1, "slack:T1:U2", "other")
+    scene.slack.answers["views.push"] = error("expired_trigger_id")
+    scene.click("outreach_approve", f"{proposed.id}:1", type="modal", id="V7", hash="h7")
+    scene.finish()
+    assert "already rejected by <@U2>" in str(scene.slack.bodies("views.publish")[-1]["view"])
+
+
 def test_a_card_that_only_one_person_sees_is_redrawn_where_they_see_it(scene: Scene) -> None:
     proposed = propose(scene.database, scene.clock.now())
     scene.click_seen_alone("outreach_approve", f"{proposed.id}:1")

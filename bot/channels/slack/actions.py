@@ -145,7 +145,10 @@ class AgentActions:
             self._redraw(click)
             return
         if click.view_type == "modal":
-            self._telling.notice(click, "Nothing was changed", words)
+            try:
+                self._telling.notice(click, "Nothing was changed", words)
+            except ChannelError as error:  # too late for a modal; Home says it as well
+                log.info("slack_notice_unshown", key=click.key, error=str(error))
         self._home.show(click.person, notice=f"⚠️ {words}", seen="" if click.view_type == "modal" else click.view_hash)
 
     def _open(self, click: Click, what: str, value: str) -> None:
