@@ -50,7 +50,7 @@ $(FAULTS): tests/peers/slack_faults/requirements.txt | .venv/.dev
 
 test: .venv/.dev $(SLACK_DIR)/node_modules/.installed $(FAULTS)
 	$(BIN)/coverage erase
-	$(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 3 --dist worksteal $(PYTEST_ARGS)
 
 lint: .venv/.dev
 	$(BIN)/ruff check .

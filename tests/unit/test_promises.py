@@ -1,4 +1,4 @@
-"""Each promise names the tests that hold it, and those tests exist."""
+"""Each promise, and each point of the Slack page, names the tests that hold it, and those tests exist."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs/reference/promises.md").read_text(encoding="utf-8")
+PAGES = {name: (ROOT / f"docs/reference/{name}.md").read_text(encoding="utf-8") for name in ("promises", "slack")}
+PAGE = "\n".join(PAGES.values())
 ROW = re.compile(r"^\| (\d+) \| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
 NAMED = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
-LISTED = {*range(1, 24), 26, 27, 30}
+LISTED = {"promises": {*range(1, 24), 26, 27, 30}, "slack": {*range(1, 41)}}
 
 
 @cache
@@ -25,9 +26,10 @@ def names_in(path: str) -> frozenset[str]:
     return frozenset(node.name for node in tree.body if isinstance(node, ast.FunctionDef))
 
 
-def test_every_promise_is_listed_once() -> None:
-    numbers = [int(row[0]) for row in ROW.findall(PAGE)]
-    assert numbers == sorted(LISTED)
+@pytest.mark.parametrize("page", sorted(PAGES))
+def test_every_promise_is_listed_once(page: str) -> None:
+    numbers = [int(row[0]) for row in ROW.findall(PAGES[page])]
+    assert numbers == sorted(LISTED[page])
 
 
 @pytest.mark.parametrize(("path", "name"), sorted(set(NAMED.findall(PAGE))))
