@@ -121,7 +121,8 @@ def _say_where_to_look(stage: Stage, mailbox: str, keyboard: Keyboard, cards: li
             f"  3. There, reply as {by_mail}:  {ANSWERABLE}",
             f"     and then what no article knows:  {UNANSWERABLE}",
             "  4. The second one comes to #aftercare-review as a hand-over. As Ada, click Reply; read it in the mailbox.",
-            f"  5. “Act as” {person} in Slack, who is written to there, and talk to Aftercare; write stop, and it stops.",
+            f"  5. {person} is reached in Slack: approve that card too; when it was sent, “Act as” {person},",
+            "     open the direct messages, and answer there; write stop, and it stops.",
         )
     else:
         first = next((card.outreach.id for card in cards if card.channel == "email"), 1)
