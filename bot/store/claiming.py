@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,7 +23,8 @@ from bot.store.among import among
 from bot.store.at_once import given_like, write_at_once
 from bot.store.bulk import insert_rows
 from bot.store.controls import RESTORED, STOPPED, controls_held
-from bot.store.delivery import ATTEMPT_COLUMNS, attempt_row, since_when
+from bot.store.delivery import attempt_row, since_when
+from bot.store.enums import DeliveryState
 from bot.store.outreach import Outreach, as_outreach, change_state, list_outreach, revise
 from bot.store.shop import Customer
 from bot.store.tables import metadata
@@ -215,8 +216,11 @@ _LOCK = (
 )
 
 
+_AT = sa.bindparam("at", type_=outreaches.c.sending_since.type)
+_OWNER = sa.bindparam("owner", type_=outreaches.c.sending_by.type)
+
+
 def _taking(ids: sa.ColumnElement[bool]) -> sa.Update:
-    at = sa.bindparam("at", type_=outreaches.c.sending_since.type)
     return (
         sa.update(outreaches)
         .where(ids, outreaches.c.state == _S.APPROVED.value, outreaches.c.autonomy != Autonomy.DRAFT.value)
@@ -224,22 +228,31 @@ def _taking(ids: sa.ColumnElement[bool]) -> sa.Update:
             state=move(_S.APPROVED, _S.SENDING).value,
             version=outreaches.c.version + 1,
             attempts=outreaches.c.attempts + 1,
-            sending_since=at,
-            sending_by=sa.bindparam("owner", type_=outreaches.c.sending_by.type),
+            sending_since=_AT,
+            sending_by=_OWNER,
             next_attempt_at=None,
             refusal=None,
-            updated_at=at,
+            updated_at=_AT,
         )
     )
 
 
 def _take_at_once() -> sa.Select[Any]:
     """Move to `sending` what still is as it was judged, and open an attempt for each, in one statement."""
-    given = given_like(outreaches.c.id, outreaches.c.version, *(deliveries.c[name] for name in ATTEMPT_COLUMNS))
-    as_judged = (outreaches.c.id == given.c.id) & (outreaches.c.version == given.c.version)
-    taken = _taking(as_judged).returning(outreaches.c.id, *(given.c[name] for name in ATTEMPT_COLUMNS)).cte("taken")
-    attempts = sa.select(*(taken.c[name] for name in ATTEMPT_COLUMNS))
-    opened = sa.insert(deliveries).from_select(list(ATTEMPT_COLUMNS), attempts, include_defaults=False)
+    given = given_like(outreaches.c.id, deliveries.c.key, judged=sa.Integer())
+    as_judged = (outreaches.c.id == given.c.id) & (outreaches.c.version == given.c.judged)
+    now_known = (outreaches.c.id, outreaches.c.attempts, outreaches.c.channel, given.c.key)
+    taken = _taking(as_judged).returning(*now_known).cte("taken")
+    row = {
+        "outreach_id": taken.c.id,
+        "attempt": taken.c.attempts,
+        "key": taken.c.key,
+        "channel": taken.c.channel,
+        "state": sa.literal(DeliveryState.STARTED.value),
+        "started_at": _AT,
+        "owner": _OWNER,
+    }
+    opened = sa.insert(deliveries).from_select(list(row), sa.select(*row.values()), include_defaults=False)
     return sa.select(taken.c.id).add_cte(opened.returning(deliveries.c.id).cte("opened"))
 
 
@@ -259,27 +272,28 @@ def _take(
     connection: Connection, allowed: Sequence[tuple[Outreach, Customer]], owner: str, now: datetime
 ) -> list[Claimed]:
     claimed = [_sending(one, person, owner, now) for one, person in allowed]
-    rows = [
-        attempt_row(
-            key=one.key,
-            attempt=one.attempt,
-            channel=one.outreach.channel,
-            owner=owner,
-            now=now,
-            outreach_id=one.outreach.id,
-        )
-        for one in claimed
-    ]
     if not claimed:
         return []
     if connection.dialect.name == "sqlite":
         given = {"ids": [one.outreach.id for one in claimed], "at": now, "owner": owner}
         judged_as = {one.outreach.id: one.outreach.version for one in claimed}
         won = {row.id for row in connection.execute(_TAKE, given) if row.version == judged_as[row.id]}
-        if opened := [row for row in rows if row["outreach_id"] in won]:
+        opened = [
+            attempt_row(
+                key=one.key,
+                attempt=one.attempt,
+                channel=one.outreach.channel,
+                owner=owner,
+                now=now,
+                outreach_id=one.outreach.id,
+            )
+            for one in claimed
+            if one.outreach.id in won
+        ]
+        if opened:
             insert_rows(connection, deliveries, opened)
     else:
-        judged = [{"id": one.id, "version": one.version, **row} for (one, _), row in zip(allowed, rows, strict=True)]
+        judged = [{"id": one.outreach.id, "judged": one.outreach.version - 1, "key": one.key} for one in claimed]
         won = set(write_at_once(connection, _TAKE_AT_ONCE, judged, at=now, owner=owner))
     return [one for one in claimed if one.outreach.id in won]
 
@@ -287,17 +301,18 @@ def _take(
 def _sending(one: Outreach, person: Customer, owner: str, now: datetime) -> Claimed:
     """Return an approved outreach as it is once it was taken."""
     attempt = one.attempts + 1
-    taken = replace(
-        one,
-        state=_S.SENDING,
-        version=one.version + 1,
-        attempts=attempt,
-        sending_since=now,
-        sending_by=owner,
-        next_attempt_at=None,
-        refusal=None,
-        updated_at=now,
-    )
+    changed = {
+        "state": _S.SENDING,
+        "version": one.version + 1,
+        "attempts": attempt,
+        "sending_since": now,
+        "sending_by": owner,
+        "next_attempt_at": None,
+        "refusal": None,
+        "updated_at": now,
+    }
+    # What `dataclasses.replace` does, without looking at the fields: it is done for every mail.
+    taken = Outreach(**{**vars(one), **changed})
     return Claimed(outreach=taken, customer=person, attempt=attempt, key=f"outreach:{one.id}:{attempt}")
 
 

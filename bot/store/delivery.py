@@ -24,7 +24,6 @@ from bot.store.shop import TOUCHPOINT_COLUMNS, Touchpoint, add_touchpoints, touc
 from bot.store.tables import deliveries, outreaches, touchpoints
 
 __all__ = [
-    "ATTEMPT_COLUMNS",
     "attempt_row",
     "attempts_in",
     "close_attempt",
@@ -155,10 +154,6 @@ def attempt_row(
         "started_at": now,
         "owner": owner,
     }
-
-
-# What `attempt_row` gives.
-ATTEMPT_COLUMNS = ("outreach_id", "utterance_id", "attempt", "key", "channel", "state", "started_at", "owner")
 
 
 def close_attempt(

@@ -6,7 +6,6 @@ Claiming and sending are `bot.services.delivery.deliverer`'s business, the words
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from bot.channels.base import Message
@@ -110,7 +109,7 @@ class Departure:
             template=template,
         )
         plain = self._catalogue.render_email_text(**common, unsubscribe_url=url, proactive=message.proactive)
-        return replace(message, html=html, plain=plain)
+        return Message(**{**vars(message), "html": html, "plain": plain})
 
 
 def ask_policy(

@@ -175,7 +175,7 @@ class Lanes:
         more = [future for lane in self._threads.values() for future in lane.futures if not future.done()]
         begun = sum(len(lane.futures) for lane in self._threads.values())
         if done and more and flying:
-            wait(more[: max(self._slots // 2 - (begun - len(more)), 0)], timeout=TOGETHER_SECONDS)
+            wait(more[: max(self._slots * 3 // 4 - (begun - len(more)), 0)], timeout=TOGETHER_SECONDS)
         return bool(done)
 
     def _drive(self, driven: list[_Driven], others: set[Future[Any]], seconds: float) -> bool:
@@ -191,7 +191,7 @@ class Lanes:
             if (landed or done) and not together:
                 together, until = True, min(until, time.monotonic() + TOGETHER_SECONDS)
             left = until - time.monotonic()
-            if landed >= max(self._slots // 2, 1) or left <= 0 or not any(lane.up for lane in driven):
+            if landed >= max(self._slots * 3 // 4, 1) or left <= 0 or not any(lane.up for lane in driven):
                 return landed > 0 or done
             for lane in driven:
                 lane.drive(left if len(driven) == 1 else min(left, TURN_SECONDS))
