@@ -75,11 +75,14 @@ class Claim:
         What the policy kept back, for good or until later.
     expired : tuple of int
         What was not sent in time.
+    all_expired : bool
+        Nothing else in the queue was too late.
     """
 
     claimed: tuple[Claimed, ...] = ()
     refused: tuple[tuple[int, str], ...] = ()
     expired: tuple[int, ...] = ()
+    all_expired: bool = False
 
 
 def claim(
@@ -91,6 +94,7 @@ def claim(
     gate: Gate,
     room: int,
     window: deque[int],
+    expire: bool = True,
 ) -> Claim:
     """Take due outreaches of one channel for sending, in the caller's writing transaction.
 
@@ -106,6 +110,8 @@ def claim(
     window : deque of int
         Due ids of this channel that an earlier look found; used up from the left and filled again when empty. What
         it names may have been taken by another worker meanwhile: each row is asked again.
+    expire : bool
+        Let expire what is too late, where the queue is looked at anew; that reads all of the queue that is due.
     """
     if room < 1:
         return Claim()
@@ -114,6 +120,7 @@ def claim(
         return Claim()
     held_up_to = since_when(switches[RESTORED])
     expired: tuple[int, ...] = ()
+    all_expired = False
     claimed: list[Claimed] = []
     refused: list[tuple[int, str]] = []
     looks, reach = 0, 1
@@ -122,7 +129,9 @@ def claim(
             # One more look where nothing of the first could be had: other workers were faster.
             if looks == LOOKS or (looks and claimed):
                 break
-            expired += _expire(connection, now)
+            if expire and not looks:
+                expired = _expire(connection, now)
+                all_expired = len(expired) < REFUSALS
             window.extend(_look(connection, channel, now, held_up_to))
             looks, reach = looks + 1, 1
             if not window:
@@ -138,7 +147,7 @@ def claim(
             elif _hold_back(connection, pair[0], verdict, now):
                 refused.append((pair[0].id, verdict.reason.value))
         claimed += _take(connection, allowed, owner, now)
-    return Claim(claimed=tuple(claimed), refused=tuple(refused), expired=expired)
+    return Claim(claimed=tuple(claimed), refused=tuple(refused), expired=expired, all_expired=all_expired)
 
 
 def _reach(

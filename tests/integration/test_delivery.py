@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from bot.channels.base import DeadAddressError, Message
 from bot.errors import PermanentChannelError, TransientChannelError
 from bot.services.review.desk import ReviewDesk
+from bot.store import claiming
 from bot.store.consent import is_suppressed
 from bot.store.database import Database
 from bot.store.tables import touchpoints
@@ -46,6 +47,21 @@ def test_nothing_leaves_before_its_time_and_what_is_late_expires(shop: Shop) -> 
     assert shop.deliverer.drain().expired == 1
     assert (shop.see(one).state, shop.see(one).refusal) == (S.EXPIRED, "time_to_live")
     assert shop.sent_keys() == []
+
+
+def test_all_that_is_late_expires_in_one_draining_and_what_is_late_afterwards_in_the_next(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claiming, "REFUSALS", 2)  # so many expire in one transaction at most
+    hours = [1, 1, 1, 1, 1, 3]
+    for number, late in enumerate(hours):
+        shop.approve(f"c{number}", not_before=NOON + timedelta(minutes=5), expires_at=NOON + timedelta(hours=late))
+    shop.channel.mood = fails(TransientChannelError("not now"))
+    shop.clock.set(NOON + timedelta(hours=2))
+    assert (report := shop.deliverer.drain()).expired == 5
+    assert report.retry == 1
+    shop.clock.set(NOON + timedelta(hours=4))
+    assert shop.deliverer.drain().expired == 1
 
 
 def test_the_row_of_an_attempt_stands_before_the_send(shop: Shop) -> None:

@@ -96,6 +96,7 @@ class Deliverer:
         self._draining = threading.Lock()
         self._ended: list[Ended] = []
         self._forgotten: set[int] = set()  # sent perhaps, and never to be written down
+        self._expiring = True  # what is too late has not expired in this draining
         self._windows: dict[str, deque[int]] = {name: deque() for name in self._channels}
         self._lanes = Lanes(
             self._channels,
@@ -118,6 +119,7 @@ class Deliverer:
         limit = limit or self._settings.delivery.batch_size
         with self._draining:
             left = limit
+            self._expiring = True
             talking = self._talk(limit)
             try:
                 while True:
@@ -127,6 +129,7 @@ class Deliverer:
                     if not self._land(talking.values()):
                         # What hangs on one channel shall not hold up the others.
                         left = limit
+                        self._expiring = True
                         report.answers += self._talk_on(talking, limit)
             finally:
                 while self._lanes.flying:
@@ -261,6 +264,7 @@ class Deliverer:
                 window.clear()
             self._offer_each(now)
             raise
+        self._expiring &= not any(one.all_expired for one in found)
         self._tell(self._ended, report)
         self._ended.clear()
         return found
@@ -295,6 +299,7 @@ class Deliverer:
             gate=lambda open_connection, pairs: self._departure.verdicts(open_connection, pairs, now),
             room=free if level.messages is None else min(free, level.messages),
             window=self._windows[channel],
+            expire=self._expiring,
         )
         buckets.spend(connection, level, len(found.claimed))
         return found
