@@ -13,13 +13,26 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
-from bot.errors import PermanentChannelError
+from bot.errors import PermanentChannelError, TransientChannelError
 
-__all__ = ["Channel", "DeadAddressError", "Evidence", "Exchange", "Knowledge", "ManyAtOnce", "Message"]
+__all__ = [
+    "Channel",
+    "ChannelShutError",
+    "DeadAddressError",
+    "Evidence",
+    "Exchange",
+    "Knowledge",
+    "ManyAtOnce",
+    "Message",
+]
 
 
 class DeadAddressError(PermanentChannelError):
     """The recipient cannot be reached at this address, now or later: nothing more may be sent there."""
+
+
+class ChannelShutError(TransientChannelError):
+    """The channel refuses us altogether, such as by a revoked token: nothing leaves on it until somebody mends that."""
 
 
 @dataclass(frozen=True, kw_only=True)

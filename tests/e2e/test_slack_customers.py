@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 from slack_bolt import BoltRequest, BoltResponse
 
+from bot.channels.base import ChannelShutError, Message
 from bot.channels.slack.payloads import CustomerMessage, Person, stored
 from bot.channels.slack.reading import message_key
 from bot.clock import ManualClock
@@ -242,9 +243,14 @@ def test_a_click_from_another_workspace_is_refused(world: SlackWorld) -> None:
     assert world.present(proposed.id) == proposed
 
 
-def test_an_uninstalled_app_is_not_connected_any_more(world: SlackWorld) -> None:
+def test_an_uninstalled_app_is_not_connected_any_more_and_nothing_leaves(world: SlackWorld) -> None:
     assert world.channel.connected()
+    propose(world.database, world.clock.now(), "c2")
     body = {"type": "event_callback", "team_id": TEAM, "event_id": "Ev9", "event": {"type": "app_uninstalled"}}
     assert envelope(world, body).status == 200
     until(lambda: not world.connection.connected(), "red health")
     assert not world.channel.connected()
+    with pytest.raises(ChannelShutError, match="uninstalled"):
+        world.channel.send(Message(key="outreach:1:1", address=MARIA.id, subject="", text="Hello"))
+    assert world.connection.sync() == 0
+    assert world.slack.calls("chat.postMessage") == []

@@ -8,8 +8,10 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from bot.channels.base import DeadAddressError, Message
+from bot.channels.base import ChannelShutError, DeadAddressError, Message
+from bot.clock import ManualClock
 from bot.errors import PermanentChannelError, TransientChannelError
+from bot.services.delivery.deliverer import Deliverer
 from bot.services.review.desk import ReviewDesk
 from bot.store import claiming
 from bot.store.consent import is_suppressed
@@ -97,6 +99,27 @@ def test_a_channel_that_asks_to_wait_is_obeyed(shop: Shop) -> None:
     shop.channel.mood = fails(TransientChannelError("slow down", retry_after=7200))
     shop.deliverer.drain()
     assert shop.see(one).next_attempt_at == NOON + timedelta(hours=2)
+
+
+def test_a_channel_that_refuses_us_altogether_is_left_alone_and_nothing_is_given_up_for_it(database: Database) -> None:
+    shop = Shop(database, delivery={"max_attempts": 2, "connections": 1})
+    real = ManualClock(NOON)
+    shop.deliverer = Deliverer(
+        database, shop.clock, shop.settings, {"email": shop.channel}, shop.catalogue, real_clock=real
+    )
+    ids = [shop.approve(f"c{number}") for number in range(3)]
+    shop.channel.mood = fails(ChannelShutError("the token was revoked"))
+    for _ in range(4):  # twice as often as a refusal for now is tried
+        shop.deliverer.drain()
+        tried = sum(len(shop.attempts(one)) for one in ids)
+        shop.deliverer.drain()
+        assert sum(len(shop.attempts(one)) for one in ids) == tried, "it was asked again at once"
+        for clock in (shop.clock, real):
+            clock.advance(timedelta(minutes=16))
+    assert {shop.see(one).state for one in ids} == {S.APPROVED}
+    shop.channel.mood = None
+    shop.deliverer.drain()
+    assert {shop.see(one).state for one in ids} == {S.SENT}
 
 
 def test_exhausted_retries_end_in_a_dead_letter_that_can_be_replayed(database: Database) -> None:

@@ -76,6 +76,7 @@ class SlackApi:
         self.client = client
         self.pace = pace
         self._rests = Rests()
+        self._shut = threading.Event()
 
     @classmethod
     def from_settings(cls, settings: Settings) -> SlackApi:
@@ -87,6 +88,10 @@ class SlackApi:
         base_url = base_url if base_url.endswith("/") else f"{base_url}/"
         client = WebClient(token=token.get_secret_value(), base_url=base_url, timeout=TIMEOUT_SECONDS)
         return cls(client, Pace.for_address(base_url))
+
+    def shut(self) -> None:
+        """Call Slack no more: the app was uninstalled, or its token revoked."""
+        self._shut.set()
 
     # --- Messages ------------------------------------------------------------------------------------------
 
@@ -225,6 +230,10 @@ class SlackApi:
 
     def _call(self, method: str, body: dict[str, Any], *, writes: bool = False, form: bool = False) -> SlackResponse:
         """Call a method; reading methods of Slack take forms, not JSON."""
+        if self._shut.is_set():
+            raise SlackUnauthorized(
+                f"the app was uninstalled or its token revoked ({method}); run `aftercare doctor slack`"
+            )
         self._rests.respect(method)
         try:
             if form:

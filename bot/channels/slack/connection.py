@@ -224,6 +224,7 @@ class SlackConnection:
     def _revoke(self) -> None:
         log.error("slack_revoked", advice="the app was uninstalled or its token revoked; run `aftercare doctor slack`")
         self._revoked.set()
+        self._api.shut()
 
 
 def _wake(handler: SocketModeHandler) -> None:

@@ -13,7 +13,7 @@ from urllib.error import URLError
 
 import structlog
 
-from bot.channels.base import DeadAddressError
+from bot.channels.base import ChannelShutError, DeadAddressError
 from bot.errors import ChannelError, PermanentChannelError, TransientChannelError, UncertainChannelError
 
 __all__ = ["SlackUnauthorized", "UnknownMethod", "ViewConflict", "meaning", "never_arrived"]
@@ -37,7 +37,7 @@ _TRANSIENT = frozenset(
 _UNCERTAIN = frozenset({"fatal_error", "internal_error", "service_unavailable"})
 
 
-class SlackUnauthorized(TransientChannelError):
+class SlackUnauthorized(ChannelShutError):
     """Slack refuses our token; run `aftercare doctor slack`."""
 
 

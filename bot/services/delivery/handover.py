@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from bot.channels.base import Channel, DeadAddressError, Evidence, Message
+from bot.channels.base import Channel, ChannelShutError, DeadAddressError, Evidence, Message
 from bot.decide import backoff
 from bot.errors import PermanentChannelError, TransientChannelError, UncertainChannelError
 from bot.settings import Delivery
@@ -25,6 +25,8 @@ __all__ = ["Outcome", "as_stored", "hand_over", "outcome_of", "rendered"]
 log = structlog.get_logger()
 # No provider asks for longer in earnest, and nobody would notice why a channel is silent.
 LONGEST_PAUSE_SECONDS = 86_400.0
+# How often a channel that refuses us altogether is tried again: it is mended by people.
+SHUT = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +94,8 @@ def outcome_of(result: Evidence | Exception, *, key: str, attempt: int, now: dat
             return Outcome(state=DeliveryState.FAILED, reason=str(result), dead_address=True)
         case PermanentChannelError():
             return Outcome(state=DeliveryState.FAILED, reason=str(result))
+        case ChannelShutError():  # no fault of the message, which is never given up for it
+            return Outcome(state=DeliveryState.RETRY, reason=str(result), retry_at=now + SHUT, pause=SHUT)
         case TransientChannelError():
             if backoff.exhausted(attempt, rules.max_attempts):
                 return Outcome(state=DeliveryState.FAILED, reason=f"given up after {attempt} attempts: {result}")
