@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,11 +24,11 @@ from bot.store.tables import metadata
 from bot.web.app import build_app
 from bot.web.callbacks import MAX_OCTETS
 from tests.integration.shop_rows import propose
-from tests.peers.local_slack import REVIEW_CHANNEL, SIGNING_SECRET, TEAM, LocalSlack, find_element, until
+from tests.peers.local_slack import REVIEW_CHANNEL, SIGNING_SECRET, TEAM, LocalSlack, until
+from tests.slack_requests import FORM, clicked, signed
 from tests.slack_world import ADA, MARIA, SlackWorld, slack_world, start_peer
 
 pytestmark = pytest.mark.peer
-FORM = "application/x-www-form-urlencoded"
 
 
 @pytest.fixture(scope="module")
@@ -60,33 +57,8 @@ def web(world: SlackWorld) -> Iterator[TestClient]:
         yield client
 
 
-def signed(body: bytes, *, age: float = 0, secret: str = SIGNING_SECRET, content_type: str = FORM) -> dict[str, str]:
-    """Sign as Slack does: https://docs.slack.dev/authentication/verifying-requests-from-slack/."""
-    timestamp = str(int(time.time() - age))
-    digest = hmac.new(secret.encode(), b"v0:" + timestamp.encode() + b":" + body, hashlib.sha256).hexdigest()
-    return {
-        "Content-Type": content_type,
-        "X-Slack-Request-Timestamp": timestamp,
-        "X-Slack-Signature": f"v0={digest}",
-    }
-
-
 def click(card: Mapping[str, Any], action_id: str, trigger: str = "t.1") -> bytes:
-    """The request of a click on a card."""
-    block_id, element = find_element(dict(card), action_id)
-    payload = {
-        "type": "block_actions",
-        "team": {"id": TEAM, "domain": "care-team"},
-        "user": {"id": ADA, "team_id": TEAM},
-        "channel": {"id": REVIEW_CHANNEL},
-        "container": {"type": "message", "channel_id": REVIEW_CHANNEL, "message_ts": card["ts"]},
-        "message": {"ts": card["ts"]},
-        "trigger_id": trigger,
-        "actions": [
-            {"type": "button", "action_id": action_id, "block_id": block_id, "value": element["value"], "action_ts": "1.1"}
-        ],
-    }  # fmt: skip
-    return urlencode({"payload": json.dumps(payload)}).encode()
+    return clicked(card, action_id, ADA, trigger)
 
 
 def words(text: str, event_id: str = "Ev1", ts: str = "1700000000.000100") -> bytes:
