@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from bot.commands.base import application, config_option, json_option, print_json, print_table
+from bot.commands.gaps import gap_options, show_gaps
 from bot.errors import UsageError
 from bot.store.knowledge import StoredArticle
 
@@ -137,18 +138,10 @@ def lint_command(as_json: bool) -> int:
 
 
 @kb_command.command("gaps")
-@click.option("--days", default=90, show_default=True, type=click.IntRange(1, 3650), help="How far back to look.")
-@json_option
-@config_option
-def gaps_command(days: int, as_json: bool) -> int:
+@gap_options
+def gaps_command(days: int, as_of: str | None, as_json: bool) -> int:
     """List what customers ask and no article answers."""
-    with application() as app:
-        gaps = app.curation.gaps(days)
-    if as_json:
-        print_json(gap.line() for gap in gaps)
-    else:
-        print_table("Gaps", ("customers", "times", "question"), [(g.customers, g.times, g.question) for g in gaps])
-    return 0
+    return show_gaps(days, as_of, as_json)
 
 
 def _row(article: StoredArticle) -> dict[str, Any]:

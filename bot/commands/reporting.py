@@ -5,13 +5,14 @@ from __future__ import annotations
 import click
 
 from bot.commands.base import application, config_option, instant_argument, json_option, print_json, print_table
+from bot.commands.gaps import gap_options, show_gaps
 
 __all__ = ["report_command"]
 
 
 @click.group("report")
 def report_command() -> None:
-    """KPIs, lift, patterns and value."""
+    """KPIs, gaps, lift, patterns and value."""
 
 
 @report_command.command("kpis")
@@ -36,6 +37,13 @@ def kpis_command(days: int, as_json: bool) -> int:
         rows.append((kpi.name, value, kpi.n, " ".join(filter(None, bounds)), met))
     print_table(f"The last {days} days", ("KPI", "value", "of", "target", ""), rows)
     return 0
+
+
+@report_command.command("gaps")
+@gap_options
+def gaps_command(days: int, as_of: str | None, as_json: bool) -> int:
+    """What customers ask and no article answers, by whom it affects."""
+    return show_gaps(days, as_of, as_json)
 
 
 @report_command.command("lift")

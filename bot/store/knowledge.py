@@ -26,14 +26,12 @@ __all__ = [
     "retire",
     "save_version",
     "signature",
-    "unanswered",
     "used_articles",
 ]
 
 articles = metadata.tables["articles"]
 versions = metadata.tables["article_versions"]
 utterances = metadata.tables["utterances"]
-conversations = metadata.tables["conversations"]
 
 
 class Saved(StrEnum):
@@ -166,40 +164,6 @@ def used_articles(connection: Connection) -> dict[str, int]:
         .group_by(articles.c.external_id)
     )
     return {row[0]: int(row[1]) for row in connection.execute(statement)}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Unanswered:
-    """A customer's question that no article answered."""
-
-    utterance_id: int
-    conversation_id: int
-    customer_id: int | None
-    text: str
-    recorded_at: datetime
-
-
-def unanswered(connection: Connection, since: datetime, now: datetime) -> list[Unanswered]:
-    """Return questions of a span of time that were handed over for want of an article, oldest first."""
-    statement = (
-        sa.select(
-            utterances.c.id.label("utterance_id"),
-            utterances.c.conversation_id,
-            conversations.c.customer_id,
-            utterances.c.text,
-            utterances.c.recorded_at,
-        )
-        .join(conversations, conversations.c.id == utterances.c.conversation_id)
-        .where(
-            utterances.c.direction == "in",
-            utterances.c.decision == "handoff",
-            utterances.c.intent == "question",
-            utterances.c.recorded_at >= since,
-            utterances.c.recorded_at <= now,
-        )
-        .order_by(utterances.c.id)
-    )
-    return [Unanswered(**row._mapping) for row in connection.execute(statement)]
 
 
 def _select() -> sa.Select[Any]:

@@ -6,24 +6,20 @@ Both only read. Importing and answering are `bot.services.knowledge.desk`'s busi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, timedelta
-from typing import Any
-
-import numpy as np
+from datetime import date, datetime, timedelta
 
 from bot.clock import Clock, local_date
 from bot.config import Settings
 from bot.services.knowledge.desk import KnowledgeDesk
-from bot.store import knowledge as store
+from bot.services.knowledge.gaps import Gap, find_gaps
 from bot.store.database import Database
-from bot.store.knowledge import StoredArticle, Unanswered
+from bot.store.knowledge import StoredArticle
+from bot.store.unanswered import agent_replies, unanswered
 from messages.knowledge import words
 from messages.reading import SHIPPED_ARTICLES, read_folder
 
 __all__ = ["Curation", "Finding", "Gap"]
 
-# Measured on StackFAQ: .83 of the pairs of rephrasings of one question lie above, .002 of the pairs of two questions.
-SAME_QUESTION = 0.6
 LONG_BODY = 6_000
 
 
@@ -34,31 +30,6 @@ class Finding:
     article_id: str
     kind: str
     advice: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Gap:
-    """A question that customers ask and no article answers.
-
-    Attributes
-    ----------
-    question : str
-        The shortest of the customers' own wordings.
-    """
-
-    question: str
-    times: int
-    customers: int
-    utterance_ids: tuple[int, ...]
-
-    def line(self) -> dict[str, Any]:
-        """Return the gap as JSON."""
-        return {
-            "question": self.question,
-            "times": self.times,
-            "customers": self.customers,
-            "utterances": list(self.utterance_ids),
-        }
 
 
 class Curation:
@@ -78,40 +49,21 @@ class Curation:
         found = [finding for article in articles for finding in self._findings(article, today, samples)]
         return sorted([*found, *_doubles(articles)], key=lambda one: (one.article_id, one.kind))
 
-    def gaps(self, days: int = 90) -> list[Gap]:
-        """Return the questions of the last days that no article answered, most asked first."""
-        now = self._clock.now()
-        with self._database.read() as connection:
-            asked = store.unanswered(connection, now - timedelta(days=days), now)
-        asked = [one for one in asked if any(c.isalnum() for c in one.text)]
-        gaps = [
-            Gap(
-                question=" ".join(min((one.text for one in group), key=len).split())[:200],
-                times=len(group),
-                customers=len({one.customer_id or f"thread {one.conversation_id}" for one in group}),
-                utterance_ids=tuple(one.utterance_id for one in group),
-            )
-            for group in self._clusters(asked)
-        ]
-        return sorted(gaps, key=lambda gap: (-gap.customers, -gap.times, gap.question))
+    def gaps(self, days: int = 90, *, as_of: datetime | None = None) -> list[Gap]:
+        """Return the questions of the last days that no article answered, those that affect most first.
 
-    def _clusters(self, asked: list[Unanswered]) -> list[list[Unanswered]]:
-        """Group questions greedily: each joins the first group whose founder is near enough."""
-        texts = [one.text[:2_000] for one in asked]
-        encoder = self._knowledge.encoder
-        near = encoder.encode(texts) if encoder is not None and texts else None
-        groups: list[list[int]] = []
-        for row in range(len(asked)):
-            for group in groups:
-                nearness = (
-                    float(np.dot(near[row], near[group[0]])) if near is not None else _overlap(texts, row, group[0])
-                )
-                if nearness >= SAME_QUESTION:
-                    group.append(row)
-                    break
-            else:
-                groups.append([row])
-        return [[asked[row] for row in group] for group in groups]
+        Parameters
+        ----------
+        as_of : datetime, optional
+            The end of the days; now where it is not given.
+        """
+        until = as_of or self._clock.now()
+        with self._database.read() as connection:
+            asked = unanswered(connection, until - timedelta(days=days), until)
+            asked = [one for one in asked if any(c.isalnum() for c in one.text)]
+            replies = agent_replies(connection, asked, until)
+        background = [f"{one.title}\n{one.body}" for one in self._knowledge.articles()] if asked else []
+        return find_gaps(asked, replies, encoder=self._knowledge.encoder if asked else None, background=background)
 
     @staticmethod
     def _findings(article: StoredArticle, today: date, samples: set[str]) -> list[Finding]:
@@ -146,8 +98,3 @@ def _doubles(articles: list[StoredArticle]) -> list[Finding]:
                     )
                 )
     return found
-
-
-def _overlap(texts: list[str], one: int, other: int) -> float:
-    left, right = set(words(texts[one])), set(words(texts[other]))
-    return len(left & right) / max(len(left | right), 1)
