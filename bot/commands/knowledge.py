@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from bot.commands.base import application, config_option, json_option, print_json, print_table
+from bot.commands.base import application, config_option, instant_argument, json_option, print_json, print_table
 from bot.commands.gaps import gap_options, show_gaps
 from bot.errors import UsageError
 from bot.store.knowledge import StoredArticle
@@ -138,9 +138,16 @@ def lint_command(as_json: bool) -> int:
 
 
 @kb_command.command("gaps")
+@click.option("--draft", type=click.IntRange(1), metavar="N", help="Print the draft of an article about gap N.")
 @gap_options
-def gaps_command(days: int, as_of: str | None, as_json: bool) -> int:
-    """List what customers ask and no article answers."""
+def gaps_command(draft: int | None, days: int, as_of: str | None, as_json: bool) -> int:
+    """List what customers ask and no article answers, or draft an article; nothing is published."""
+    if draft is not None:
+        if as_json:
+            raise UsageError("a draft is Markdown; leave out --json")
+        with application() as app:
+            click.echo(app.curation.draft(draft, days, as_of=instant_argument(as_of, app.settings)), nl=False)
+        return 0
     return show_gaps(days, as_of, as_json)
 
 

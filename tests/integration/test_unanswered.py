@@ -171,7 +171,7 @@ def test_both_commands_print_the_same_gaps_and_hostile_words_do_nothing(
     database.close()
     config = tmp_path / "config.yaml"
     config.write_text("shop:\n  name: Kehrwerk\n")
-    printed = []
+    printed: list[tuple[str, str]] = []
     for group in ("kb", "report"):
         assert run([group, "gaps", "--json", "--config", str(config)]) == 0
         line = capsys.readouterr().out
@@ -185,3 +185,39 @@ def test_both_commands_print_the_same_gaps_and_hostile_words_do_nothing(
         assert run([group, "gaps", "--as-of", "2026-03-01", "--config", str(config)]) == 0
         assert "Every question was answered" in capsys.readouterr().out
     assert printed[0] == printed[1]
+
+
+def test_a_draft_is_printed_and_nothing_is_published(
+    tmp_path: Path,
+    sqlite_url: str,
+    clock: ManualClock,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AFTERCARE_DATABASE_URL", sqlite_url)
+    monkeypatch.setenv("AFTERCARE_NOW", clock.now().isoformat())
+    database = open_database(sqlite_url)
+    world = World(database, clock)
+    thread = world.thread(world.customer())
+    world.asked(thread, "Is it kosher?")
+    world.said(thread, "agent", "Dear Anna,\n\nyes, it is. \x1b[31mCall 030 1234567.")
+    config = tmp_path / "config.yaml"
+    config.write_text("shop:\n  name: Kehrwerk\n")
+    assert run(["kb", "list", "--config", str(config)]) == 0
+    capsys.readouterr()
+
+    def versions() -> int:
+        with database.read() as connection:
+            return connection.execute(
+                sa.select(sa.func.count()).select_from(metadata.tables["article_versions"])
+            ).scalar_one()
+
+    before = versions()
+    assert run(["kb", "gaps", "--draft", "1", "--config", str(config)]) == 0
+    draft = capsys.readouterr().out
+    assert draft.endswith("---\n\nDear [name],\n\nyes, it is. [31mCall [number].\n")
+    assert "\x1b" not in draft
+    assert versions() == before
+    for wrong in (["--draft", "2"], ["--draft", "0"], ["--draft", "1", "--json"]):
+        assert run(["kb", "gaps", *wrong, "--config", str(config)]) == 2
+    database.close()

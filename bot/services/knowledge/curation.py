@@ -10,7 +10,9 @@ from datetime import date, datetime, timedelta
 
 from bot.clock import Clock, local_date
 from bot.config import Settings
+from bot.errors import NotFound
 from bot.services.knowledge.desk import KnowledgeDesk
+from bot.services.knowledge.drafting import draft_article
 from bot.services.knowledge.gaps import Gap, find_gaps
 from bot.store.database import Database
 from bot.store.knowledge import StoredArticle
@@ -64,6 +66,20 @@ class Curation:
             replies = agent_replies(connection, asked, until)
         background = [f"{one.title}\n{one.body}" for one in self._knowledge.articles()] if asked else []
         return find_gaps(asked, replies, encoder=self._knowledge.encoder if asked else None, background=background)
+
+    def draft(self, rank: int, days: int = 90, *, as_of: datetime | None = None) -> str:
+        """Return the draft of an article about one gap, by its place among them; nothing is kept or published.
+
+        Raises
+        ------
+        NotFound
+            There are fewer gaps.
+        """
+        gaps = self.gaps(days, as_of=as_of)
+        if not 1 <= rank <= len(gaps):
+            raise NotFound(f"there is no gap {rank}, only {len(gaps)}; `aftercare kb gaps` lists them")
+        taken = {article.external_id for article in self._knowledge.articles()}
+        return draft_article(gaps[rank - 1], encoder=self._knowledge.encoder, taken=taken)
 
     @staticmethod
     def _findings(article: StoredArticle, today: date, samples: set[str]) -> list[Finding]:
