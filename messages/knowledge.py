@@ -76,6 +76,15 @@ class KnowledgeIndex:
         self._vectors: dict[str, Vectors] = {}
         if encoder is not None and articles:
             self._embed(encoder, known)
+        self._in_language: dict[str, NDArray[np.bool_]] = {}
+        for row, article in enumerate(articles):
+            spoken = self._in_language.setdefault(_language(article.locale), np.zeros(len(articles), dtype=bool))
+            spoken[row] = True
+        self._about_products = [
+            (row, {product.casefold() for product in article.products})
+            for row, article in enumerate(articles)
+            if article.products
+        ]
         self._words = [words(_all_text(article)) for article in articles]
         self._holders: dict[str, set[int]] = defaultdict(set)
         for row, tokens in enumerate(self._words):
@@ -157,22 +166,22 @@ class KnowledgeIndex:
             return [[] for _ in queries]
         lexical = np.stack([self._bm25_scores(query) for query in queries])
         if self._encoder is None:
-            scores, nearest = lexical / (lexical + BM25_HALF), None
+            scores, by_section = lexical / (lexical + BM25_HALF), None
         else:
-            scores, nearest = self._encoder_scores(self._encoder, queries, lexical)
+            scores, by_section = self._encoder_scores(self._encoder, queries, lexical)
         scores = np.where(allowed, scores, -1.0)
         found: list[list[Hit]] = []
         for row, query in enumerate(queries):
             if not query.strip():
                 found.append([])
                 continue
-            best = np.argsort(-scores[row], kind="stable")[:k]
+            best = _largest(scores[row], k)
             found.append(
                 [
                     Hit(
                         article_id=self._articles[i].id,
                         score=round(float(min(max(scores[row, i], 0.0), 1.0)), 4),
-                        passage=self._passage(int(i), query, nearest[row, i] if nearest is not None else None),
+                        passage=self._passage(int(i), query, None if by_section is None else by_section[row]),
                     )
                     for i in best
                     if scores[row, i] > 0
@@ -199,18 +208,13 @@ class KnowledgeIndex:
 
     def _encoder_scores(
         self, encoder: TextEncoder, queries: Sequence[str], lexical: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    ) -> tuple[NDArray[np.float64], Vectors]:
         vectors = encoder.encode(queries)
         heading = np.maximum.reduceat(vectors @ self._heading_vectors.T, self._heading_starts, axis=1)
         by_section = vectors @ self._section_vectors.T
         section = np.maximum.reduceat(by_section, self._section_starts, axis=1)
-        nearest = np.zeros(section.shape, dtype=np.int64)
-        for row, values in enumerate(by_section):
-            for i in np.argsort(-(heading[row] + section[row]))[:20]:
-                start = self._section_starts[i]
-                nearest[row, i] = int(np.argmax(values[start : start + len(self._sections[i])]))
         share = lexical / np.maximum(lexical.max(axis=1, keepdims=True), 1e-9)
-        return (heading + section) / 2 + TIE_WEIGHT * share + self._code_bonus(queries), nearest
+        return (heading + section) / 2 + TIE_WEIGHT * share + self._code_bonus(queries), by_section
 
     def _code_bonus(self, queries: Sequence[str]) -> NDArray[np.float64]:
         bonus = np.zeros((len(queries), len(self._articles)))
@@ -228,10 +232,11 @@ class KnowledgeIndex:
             return np.zeros(len(self._articles))
         return np.asarray(self._bm25.get_scores(tokens), dtype=np.float64)
 
-    def _passage(self, row: int, query: str, nearest: int | None) -> str:
+    def _passage(self, row: int, query: str, by_section: Vectors | None) -> str:
         parts = self._sections[row]
-        if nearest is not None:
-            return parts[int(nearest)]
+        if by_section is not None:
+            start = self._section_starts[row]
+            return parts[int(np.argmax(by_section[start : start + len(parts)]))]
         asked = set(words(query))
         return max(parts, key=lambda part: len(asked & set(words(part))))
 
@@ -239,13 +244,11 @@ class KnowledgeIndex:
         rows = np.ones(len(self._articles), dtype=bool)
         if products:
             own = {product.casefold() for product in products}
-            rows = np.array(
-                [not a.products or bool(own & {p.casefold() for p in a.products}) for a in self._articles], dtype=bool
-            )
+            for row, theirs in self._about_products:
+                rows[row] = bool(own & theirs)
         if locale:
-            language = re.split(r"[-_]", locale.lower())[0]
-            same = np.array([re.split(r"[-_]", a.locale.lower())[0] == language for a in self._articles], dtype=bool)
-            if (rows & same).any():
+            same = self._in_language.get(_language(locale))
+            if same is not None and (rows & same).any():
                 rows = rows & same
         return rows
 
@@ -271,6 +274,18 @@ def sections(body: str) -> list[str]:
             found.append(present[:cut].strip())
             present = present[cut:].strip()
     return [part for part in [*found, present] if part][:MAX_SECTIONS]
+
+
+def _language(locale: str) -> str:
+    return re.split(r"[-_]", locale.lower())[0]
+
+
+def _largest(scores: NDArray[np.float64], k: int) -> NDArray[np.int64]:
+    """Return the rows of the `k` largest scores, best first and of equal ones the first."""
+    rows = np.arange(len(scores))
+    if k < len(scores):
+        rows = np.flatnonzero(scores >= np.partition(scores, -k)[-k])
+    return rows[np.argsort(-scores[rows], kind="stable")][:k]
 
 
 def _all_text(article: Article) -> str:
