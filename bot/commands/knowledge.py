@@ -124,17 +124,27 @@ def show_command(article_id: str, as_json: bool) -> int:
 
 
 @kb_command.command("lint")
+@click.option(
+    "--unused-days",
+    default=180,
+    show_default=True,
+    type=click.IntRange(1, 3650),
+    help="Name articles that nothing cited for so long.",
+)
 @json_option
 @config_option
-def lint_command(as_json: bool) -> int:
-    """Say what is wrong with the articles in use."""
+def lint_command(unused_days: int, as_json: bool) -> int:
+    """Say what is to be mended in the articles in use, and which files of knowledge.dir are refused."""
     with application() as app:
-        rows = [{"article": one.article_id, "kind": one.kind, "advice": one.advice} for one in app.curation.lint()]
+        found = app.curation.lint(unused_days)
+    rows = [{"article": one.article_id, "kind": one.kind, "advice": one.advice} for one in found]
     if as_json:
         print_json(rows)
-    else:
+    elif rows:
         print_table("Articles to mend", ("article", "kind", "advice"), [list(row.values()) for row in rows])
-    return 0
+    else:
+        click.echo("The articles are sound.")
+    return 3 if any(one.refused for one in found) else 0
 
 
 @kb_command.command("gaps")

@@ -26,12 +26,13 @@ __all__ = [
     "retire",
     "save_version",
     "signature",
-    "used_articles",
+    "unused_articles",
 ]
 
 articles = metadata.tables["articles"]
 versions = metadata.tables["article_versions"]
 utterances = metadata.tables["utterances"]
+outreaches = metadata.tables["outreaches"]
 
 
 class Saved(StrEnum):
@@ -151,19 +152,25 @@ def signature(connection: Connection, now: datetime) -> tuple[int, int, int, int
     return int(row[0]), int(row[1]), int(row[2]), int(row[3])
 
 
-def used_articles(connection: Connection) -> dict[str, int]:
-    """Return how often each article was cited in an answer."""
+def unused_articles(connection: Connection, since: datetime) -> set[str]:
+    """Return the articles in use that are older than an instant and were cited by no answer and no check-in after it."""
+    cited = sa.union(
+        sa.select(utterances.c.article_version_id).where(
+            utterances.c.article_version_id.is_not(None), utterances.c.recorded_at >= since
+        ),
+        sa.select(outreaches.c.article_version_id).where(
+            outreaches.c.article_version_id.is_not(None), outreaches.c.created_at >= since
+        ),
+    ).subquery()
     statement = (
-        sa.select(articles.c.external_id, sa.func.count())
-        .select_from(
-            utterances.join(versions, versions.c.id == utterances.c.article_version_id).join(
-                articles, articles.c.id == versions.c.article_id
-            )
-        )
-        .where(utterances.c.direction == "out")
+        sa.select(articles.c.external_id)
+        .join(versions, versions.c.article_id == articles.c.id)
+        .outerjoin(cited, cited.c.article_version_id == versions.c.id)
+        .where(articles.c.active.is_(True))
         .group_by(articles.c.external_id)
+        .having(sa.func.count(cited.c.article_version_id) == 0, sa.func.min(versions.c.recorded_at) < since)
     )
-    return {row[0]: int(row[1]) for row in connection.execute(statement)}
+    return set(connection.execute(statement).scalars())
 
 
 def _select() -> sa.Select[Any]:

@@ -1,12 +1,11 @@
 """Caring for the knowledge base: what is wrong with articles, and what customers ask that none answers.
 
-Both only read. Importing and answering are `bot.services.knowledge.desk`'s business.
+All of it only reads. Importing and answering are `bot.services.knowledge.desk`'s business.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 
 from bot.clock import Clock, local_date
 from bot.config import Settings
@@ -14,24 +13,13 @@ from bot.errors import NotFound
 from bot.services.knowledge.desk import KnowledgeDesk
 from bot.services.knowledge.drafting import draft_article
 from bot.services.knowledge.gaps import Gap, find_gaps
+from bot.services.knowledge.linting import BROKEN, Finding, Shelf, lint
+from bot.store import knowledge as store
 from bot.store.database import Database
-from bot.store.knowledge import StoredArticle
 from bot.store.unanswered import agent_replies, unanswered
-from messages.knowledge import words
 from messages.reading import SHIPPED_ARTICLES, read_folder
 
 __all__ = ["Curation", "Finding", "Gap"]
-
-LONG_BODY = 6_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """Something to mend in an article."""
-
-    article_id: str
-    kind: str
-    advice: str
 
 
 class Curation:
@@ -43,13 +31,32 @@ class Curation:
         self._settings = settings
         self._knowledge = knowledge
 
-    def lint(self) -> list[Finding]:
-        """Return what is wrong with the articles in use, by article."""
+    def lint(self, unused_days: int = 180) -> list[Finding]:
+        """Return what is to be mended in the articles in use and in the configured folder, by article.
+
+        Parameters
+        ----------
+        unused_days : int
+            An article that nothing cited for so many days is named.
+        """
+        now = self._clock.now()
         articles = self._knowledge.articles()
-        today = local_date(self._clock.now(), self._settings.shop.zone)
-        samples = {article.sha256 for article in read_folder(SHIPPED_ARTICLES)[0]}
-        found = [finding for article in articles for finding in self._findings(article, today, samples)]
-        return sorted([*found, *_doubles(articles)], key=lambda one: (one.article_id, one.kind))
+        files, problems = read_folder(self._knowledge.folder)
+        with self._database.read() as connection:
+            unused = store.unused_articles(connection, now - timedelta(days=unused_days))
+        shelf = Shelf(
+            articles=tuple(articles),
+            told=frozenset(article.external_id for article in articles if article.valid_at(now)),
+            files={file.file: file.id for file in files},
+            samples=frozenset(article.sha256 for article in read_folder(SHIPPED_ARTICLES)[0]),
+            unused=frozenset(unused),
+            unused_days=unused_days,
+            today=local_date(now, self._settings.shop.zone),
+        )
+        return [
+            *(Finding(article_id=problem.file, kind=BROKEN, advice=str(problem)).harmless() for problem in problems),
+            *lint(shelf, self._knowledge.index(), self._settings.knowledge.answer_threshold),
+        ]
 
     def gaps(self, days: int = 90, *, as_of: datetime | None = None) -> list[Gap]:
         """Return the questions of the last days that no article answered, those that affect most first.
@@ -80,37 +87,3 @@ class Curation:
             raise NotFound(f"there is no gap {rank}, only {len(gaps)}; `aftercare kb gaps` lists them")
         taken = {article.external_id for article in self._knowledge.articles()}
         return draft_article(gaps[rank - 1], encoder=self._knowledge.encoder, taken=taken)
-
-    @staticmethod
-    def _findings(article: StoredArticle, today: date, samples: set[str]) -> list[Finding]:
-        found: list[tuple[str, str]] = []
-        if article.sha256 in samples:
-            found.append(("sample", "is a sample that came with Aftercare; set knowledge.dir to your own articles"))
-        if article.review_by and date.fromisoformat(article.review_by) < today:
-            found.append(("stale", f"should have been reviewed by {article.review_by}"))
-        if not article.owner:
-            found.append(("no_owner", "has no owner; write `owner:`"))
-        if not article.questions:
-            found.append(("no_questions", "has no sample questions; two or three in customers' words find it better"))
-        if len(article.body) > LONG_BODY:
-            found.append(("long", f"has {len(article.body)} characters; split it, an answer quotes one section"))
-        return [Finding(article_id=article.external_id, kind=kind, advice=advice) for kind, advice in found]
-
-
-def _doubles(articles: list[StoredArticle]) -> list[Finding]:
-    """Return pairs of articles in one language whose titles or questions another article owns word for word."""
-    found: list[Finding] = []
-    owner: dict[tuple[str, str], str] = {}
-    for article in articles:
-        for heading in dict.fromkeys([article.title, *article.questions]):
-            key = (article.locale, " ".join(words(heading)))
-            other = owner.setdefault(key, article.external_id)
-            if other != article.external_id and not article.products:
-                found.append(
-                    Finding(
-                        article_id=article.external_id,
-                        kind="double_question",
-                        advice=f"asks {heading!r}, which is already a question of {other}",
-                    )
-                )
-    return found

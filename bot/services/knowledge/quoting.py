@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Collection
 
-__all__ = ["quoted", "without_contacts"]
+__all__ = ["harmless", "quoted", "without_contacts"]
 
 # Longer texts are cut before anything is looked for, so that nobody's text takes long.
 MAX_READ = 20_000
@@ -24,6 +24,11 @@ def quoted(text: str, limit: int = 160, *, names: Collection[str] = ()) -> str:
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
 
+def harmless(text: str) -> str:
+    """Return a text with spaces for control and invisible characters; lines stay."""
+    return "".join(c if c == "\n" or not unicodedata.category(c).startswith("C") else " " for c in text)
+
+
 def without_contacts(text: str, *, names: Collection[str] = ()) -> str:
     """Return a text without mail and web addresses, long numbers, given names and control characters; lines stay.
 
@@ -34,8 +39,7 @@ def without_contacts(text: str, *, names: Collection[str] = ()) -> str:
     """
     # What looks like an @ or a digit is one, and what steers a terminal or hides is none.
     plain = unicodedata.normalize("NFKC", text[:MAX_READ])
-    plain = "".join(c if c == "\n" or not unicodedata.category(c).startswith("C") else " " for c in plain)
-    lines = [" ".join(_shown(word) for word in line.split()) for line in plain.split("\n")]
+    lines = [" ".join(_shown(word) for word in line.split()) for line in harmless(plain).split("\n")]
     found = _NUMBER.sub(_long_number, "\n".join(lines))
     parts = {part for name in names for part in re.findall(r"[^\W\d_]{3,}", unicodedata.normalize("NFKC", name))}
     if parts:
