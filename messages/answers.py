@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
@@ -34,11 +34,15 @@ __all__ = [
 ]
 
 _DATA = Path(__file__).with_name("intents.yaml")
-# Long mails bury the question: besides the whole, its asking sentences are searched, at most this many.
+# Other sentences bury the question: besides the whole, those that ask are searched, at most this many.
 _MAX_SENTENCES = 6
-_LONG_CHARACTERS = 160
 # The classifier alone decides on short messages only; it was taught by single sentences.
 _CLASSIFIED_CHARACTERS = 300
+# Thanks without a word, as a sign or as Slack writes it.
+_APPLAUSE = re.compile(
+    r"\s*(?:(?:[👍👌🙏👏🎉💯❤♥][\U0001F3FB-\U0001F3FF\uFE0F]?"
+    r"|:(?:\+1|thumbsup|ok_hand|pray|clap|tada|heart|100):(?::skin-tone-\d:)?)\s*){1,20}"
+)
 
 
 class Decision(StrEnum):
@@ -159,20 +163,32 @@ class Answerer:
         may_clarify : bool
             False where the one question back was already asked: then a human takes over instead.
         """
+        if _APPLAUSE.fullmatch(question):
+            return Answer(intent=KnownIntent.SMALLTALK, decision=Decision.ANSWER, confidence=1.0)
         if not re.search(r"\w", question):
             return Answer(intent=KnownIntent.QUESTION, decision=Decision.HANDOFF, confidence=0.0)
         intent, sure = self.intent_of(question)
-        hits = self._search(question, language_of(question, locale), products)
+        queries = asking_sentences(question)
+        # A question in one language may stand among courtesies in another.
+        hits = self._search(queries, language_of(" ".join(queries[1:]) or question, locale), products)
         if intent in (KnownIntent.SAFETY, KnownIntent.HUMAN):
             return Answer(intent=intent, decision=Decision.HANDOFF, confidence=sure, hits=hits)
-        if intent is KnownIntent.SMALLTALK or (intent is KnownIntent.OPT_OUT and sure == 1.0):
+        if intent is KnownIntent.OPT_OUT and sure == 1.0:
             return Answer(intent=intent, decision=Decision.ANSWER, confidence=sure)
         found = self._from_articles(intent, hits, may_clarify)
+        if intent is KnownIntent.SMALLTALK:
+            # A question with a greeting before it and thanks below is a question, where an article answers it.
+            asked = sure < 1.0 and _asks(question) and found.decision is Decision.ANSWER
+            return (
+                replace(found, intent=KnownIntent.QUESTION)
+                if asked
+                else Answer(intent=intent, decision=Decision.ANSWER, confidence=sure)
+            )
         if intent is KnownIntent.OPT_OUT:  # as the classifier thinks
             return self._about_contact(intent, question, sure, hits, may_clarify)
         if intent is KnownIntent.QUESTION and contact_wish(question) is ContactWish.UNCLEAR:
             # An article that answers a question about it says more.
-            asked = found.decision is Decision.ANSWER and any(mark in question for mark in ("?", "？"))
+            asked = found.decision is Decision.ANSWER and _asks(question)
             return found if asked else self._about_contact(intent, question, 0.0, hits, may_clarify)
         return found
 
@@ -224,8 +240,7 @@ class Answerer:
             return Answer(intent=intent, decision=Decision.CLARIFY, confidence=best, hits=hits, options=options)
         return Answer(intent=intent, decision=Decision.HANDOFF, confidence=best, hits=hits)
 
-    def _search(self, question: str, locale: str, products: Collection[str]) -> tuple[Hit, ...]:
-        queries = asking_sentences(question)
+    def _search(self, queries: Sequence[str], locale: str, products: Collection[str]) -> tuple[Hit, ...]:
         own = self._best(self._index.search_many(queries, 5, locale=locale, products=products))
         if not products or (own and own[0].score >= self._thresholds.answer):
             return own
@@ -243,13 +258,15 @@ class Answerer:
 
 
 def asking_sentences(question: str) -> list[str]:
-    """Return what is searched: the whole message, and of a long one also the sentences that ask."""
+    """Return what is searched: the whole message, and the sentences that ask, where others stand beside them."""
     whole = question.strip()[:4_000]
-    if len(whole) <= _LONG_CHARACTERS:
-        return [whole]
     sentences = [part.strip() for part in re.split(r"(?<=[.!?])\s+|\n+", whole)]
-    asking = [part for part in sentences if part.endswith("?") and len(part) > 10]
+    asking = [part for part in sentences if part.endswith("?") and len(part) > 10 and part != whole]
     return [whole, *asking[:_MAX_SENTENCES]]
+
+
+def _asks(question: str) -> bool:
+    return any(mark in question for mark in ("?", "？"))
 
 
 def speaks_of_danger(text: str) -> bool:

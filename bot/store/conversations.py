@@ -6,7 +6,7 @@ compare-and-set. What to decide is `bot.services.conversation.conversations`'s b
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -92,11 +92,14 @@ class InboundUtterance:
 
 @dataclass(frozen=True, kw_only=True)
 class BotUtterance:
-    """What the bot said last: its intent, and the article version that it cited."""
+    """What the bot said last: the words, their intent and decision, and the article version that they cite."""
 
     id: int
     intent: str | None
+    decision: str | None
     article_version_id: int | None
+    text: str
+    occurred_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,7 +262,7 @@ def add_outbound(
 def last_of_bot(connection: Connection, conversation_id: int) -> BotUtterance | None:
     """Return what the bot said last in a conversation, None where it never spoke."""
     statement = (
-        sa.select(utterances.c.id, utterances.c.intent, utterances.c.article_version_id)
+        sa.select(*(utterances.c[field.name] for field in fields(BotUtterance)))
         .where(utterances.c.conversation_id == conversation_id, utterances.c.author == Author.BOT.value)
         .order_by(utterances.c.id.desc())
         .limit(1)

@@ -28,6 +28,7 @@ _REASONS = {
     Reason.SAME_ANSWER: "The answer just given did not help",
     Reason.ORDER_UNKNOWN: "Asks about an order that is not known to be theirs",
     Reason.ORDER_OVERDUE: "Their order is long past its promise",
+    Reason.NOT_RECEIVED: "Their order is recorded as delivered, and they say that it is not there",
     Reason.NO_WORDS: "The message has no words, perhaps only attachments",
     Reason.MORE: "Contact by the bot has ended as asked, but the customer said something else as well",
     HandoffReason.AGENT: "An agent wrote to the customer",

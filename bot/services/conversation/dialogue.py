@@ -7,13 +7,14 @@ human asked for, small talk, the customer's own order, articles, one question ba
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from bot.config import Settings
 from bot.decide.lifecycle import OutreachState
-from bot.services.conversation.order_news import order_news
+from bot.services.conversation.order_news import order_news, says_not_received
 from bot.services.review.wording import Wording
 from bot.store import conversations as store
 from bot.store.consent import suppress
@@ -30,6 +31,10 @@ __all__ = ["CarriedOut", "ConversationDecision", "Dialogue", "Reason"]
 
 # A message this long after the last check-in is no reply to it.
 REPLY_WINDOW = timedelta(days=60)
+# In Slack, all that a customer ever writes is one conversation: whoever comes back after so long begins anew.
+NEW_TALK = timedelta(days=7)
+# What says yes to a question back, and to which of the two things asked about it does not say.
+_YES = re.compile(r"(?i)\W*(?:yes|yeah|yep|yup|exactly|correct|ja|ja genau|genau|richtig)(?:\W+(?:please|bitte))?\W*")
 # Who names a channel while opting out means that one, whichever they write by.
 _NAMED = {"email": re.compile(r"(?i)\be-?mail|\bmail(s|en|ing)?\b"), "slack": re.compile(r"(?i)\bslack\b")}
 
@@ -57,6 +62,7 @@ class Reason(StrEnum):
     SAME_ANSWER = "same_answer"  # the answer would be the one just given
     ORDER_UNKNOWN = "order_unknown"  # order data asked for by somebody who is not known to own the order
     ORDER_OVERDUE = "order_overdue"  # long past its promise
+    NOT_RECEIVED = "delivered_not_received"  # recorded as delivered, and the customer says that it is not there
     NO_WORDS = "no_words"  # attachments only, or nothing
     MORE = "opted_out_and_said_more"  # contact ended, and something else was said that nobody answers
 
@@ -74,7 +80,7 @@ class CarriedOut:
 class _Step:
     decision: ConversationDecision
     template: str | None = None  # None: the answer's own words
-    values: dict[str, str | None] | None = None
+    values: tuple[Mapping[str, str | None], ...] = ({},)  # the template is said once for each
     reason: Reason | None = None
     urgent: bool = False
     version_id: int | None = None
@@ -154,19 +160,22 @@ class Dialogue:
             return _Step(decision=made.HANDOFF, reason=Reason.SAFETY, urgent=True)
         if answer.intent is KnownIntent.HUMAN:
             return _Step(decision=made.HANDOFF, reason=Reason.ASKED)
-        last = store.last_of_bot(connection, thread.id)
+        said = store.last_of_bot(connection, thread.id)
+        last = said if said is not None and now - said.occurred_at < NEW_TALK else None
+        if last is not None and last.decision == made.CLARIFY and _YES.fullmatch(utterance.text):
+            return _Step(decision=made.HANDOFF, template="handoff", reason=Reason.UNCLEAR)
         if answer.intent is KnownIntent.SMALLTALK:
             # Thanks for thanks for thanks: two machines would go on for ever.
             again = last is not None and last.intent == KnownIntent.SMALLTALK
             return _Step(decision=made.SILENT if again else made.ANSWER)
         if answer.intent is KnownIntent.ORDER_STATUS:
-            return self._order_step(connection, utterance, person, locale, now, last)
+            return self._order_step(connection, thread, utterance, person, locale, now, last)
         if answer.decision is Decision.ANSWER:
             if last is not None and last.article_version_id == version_id:
                 return _Step(decision=made.HANDOFF, template="handoff", reason=Reason.SAME_ANSWER)
             return _Step(decision=made.ANSWER, version_id=version_id)
         if answer.decision is Decision.CLARIFY:
-            if thread.clarifications == 0:
+            if thread.clarifications == 0 or last is None:
                 return _Step(decision=made.CLARIFY)
             return _Step(decision=made.HANDOFF, template="handoff", reason=Reason.UNCLEAR)
         if answer.about_contact:
@@ -177,6 +186,7 @@ class Dialogue:
     def _order_step(
         self,
         connection: Connection,
+        thread: Conversation,
         utterance: InboundUtterance,
         person: Customer | None,
         locale: str | None,
@@ -186,15 +196,19 @@ class Dialogue:
         made = ConversationDecision
         language = self._wording.locale(utterance.text, locale)
         zone = self._settings.shop.zone
-        news = (
-            order_news(connection, person.id, utterance.text, now=now, zone=zone, locale=language) if person else None
-        )
-        if news is None:
+        text = utterance.text
+        news = order_news(connection, person.id, text, now=now, zone=zone, locale=language) if person else ()
+        if not news:
             return _Step(decision=made.HANDOFF, template="order_unknown", reason=Reason.ORDER_UNKNOWN)
-        told = _Step(decision=made.ANSWER, template="order_status", values=news.values)
-        if news.overdue:
-            return replace(told, decision=made.HANDOFF, template="order_overdue", reason=Reason.ORDER_OVERDUE)
-        if last is not None and last.intent == KnownIntent.ORDER_STATUS:
+        if news[-1].overdue:
+            late = (news[-1].values,)
+            return _Step(decision=made.HANDOFF, template="order_overdue", values=late, reason=Reason.ORDER_OVERDUE)
+        # An older one long past its promise is mostly one whose delivery nobody reported.
+        news = tuple(one for one in news if not one.overdue)
+        if all(one.delivered for one in news) and says_not_received(text):
+            return _Step(decision=made.HANDOFF, template="handoff", reason=Reason.NOT_RECEIVED)
+        told = _Step(decision=made.ANSWER, template="order_status", values=_told_together(one.values for one in news))
+        if last is not None and last.text.startswith(self._words(told, thread, utterance, answer=None, locale=locale)):
             return _Step(decision=made.HANDOFF, template="handoff", reason=Reason.SAME_ANSWER)
         return told
 
@@ -208,12 +222,7 @@ class Dialogue:
         locale: str | None,
         now: datetime,
     ) -> int:
-        if step.template is None:
-            text = self._wording.reply(answer, question=utterance.text, locale=locale, channel=thread.channel)
-        else:
-            text = self._wording.say(
-                step.template, question=utterance.text, locale=locale, channel=thread.channel, values=step.values
-            )
+        text = self._words(step, thread, utterance, answer=answer, locale=locale)
         if store.last_of_bot(connection, thread.id) is None:
             notice = self._wording.say("bot_disclosure", question=utterance.text, locale=locale, channel=thread.channel)
             text = f"{text}\n\n{notice}"
@@ -230,6 +239,25 @@ class Dialogue:
             confidence=answer.confidence,
             article_version_id=step.version_id,
         )
+
+    def _words(
+        self,
+        step: _Step,
+        thread: Conversation,
+        utterance: InboundUtterance,
+        *,
+        answer: Answer | None,
+        locale: str | None,
+    ) -> str:
+        asked, channel = utterance.text, thread.channel
+        if step.template is None:
+            assert answer is not None
+            return self._wording.reply(answer, question=asked, locale=locale, channel=channel)
+        parts = [
+            self._wording.say(step.template, question=asked, locale=locale, channel=channel, values=values)
+            for values in step.values
+        ]
+        return "\n\n".join(part.strip() for part in parts)
 
     @staticmethod
     def _opt_out(connection: Connection, thread: Conversation, utterance: InboundUtterance, now: datetime) -> bool:
@@ -293,6 +321,12 @@ class Dialogue:
             sent = [one for one in sent if one.id == thread.outreach_id]
         named = [one for one in sent if utterance.in_reply_to and utterance.in_reply_to == _reference(one)]
         return max(named or sent, key=lambda one: one.sent_at or now, default=None)
+
+
+def _told_together(values: Iterable[Mapping[str, str | None]]) -> tuple[Mapping[str, str | None], ...]:
+    """Mark all but the last, so that what stands below them is said once."""
+    *others, last = values
+    return (*({**one, "more": "yes"} for one in others), last)
 
 
 def _reference(one: Outreach) -> str | None:

@@ -15,7 +15,7 @@ from bot.clock import local_date
 from bot.store.database import Connection
 from bot.store.shop import Order, Touchpoint, orders_of, touchpoints_of
 
-__all__ = ["OrderNews", "order_news"]
+__all__ = ["OrderNews", "order_news", "says_not_received"]
 
 # No word from the carrier for so long is worth saying.
 QUIET = timedelta(days=2)
@@ -23,7 +23,14 @@ QUIET = timedelta(days=2)
 OVERDUE = timedelta(days=3)
 # An order from so long ago is not what somebody asks about who names none.
 RECENT = timedelta(days=120)
+# So many orders are told at once to somebody who names none.
+MOST = 3
 _ENDED = {"delivered", "cancelled", "returned", "refunded"}
+_NOT_THERE = re.compile(
+    r"(?i)\b(?:never|not|nothing|(?:has|have|had|did|was|is)n['’]?t)\s+(?:\w+\s+){0,2}?"
+    r"(?:got|get|received?|arrived?|came|come|here|there|delivered)\b|\bnowhere\b"
+    r"|\b(?:nie|nicht|nichts)\s+(?:\w+\s+){0,2}?(?:angekommen|erhalten|bekommen|gekommen|da|zugestellt)\b"
+)
 _MONTHS = {
     "en": "January February March April May June July August September October November December",
     "de": "Januar Februar März April Mai Juni Juli August September Oktober November Dezember",
@@ -40,36 +47,42 @@ class OrderNews:
         For the template `order_status`.
     overdue : bool
         Neither delivered nor cancelled, and long past its promise: a human should look for it.
+    delivered : bool
+        Recorded as delivered.
     """
 
     order_id: int
     values: dict[str, str | None]
     overdue: bool
+    delivered: bool
 
 
 def order_news(
     connection: Connection, customer_id: int, text: str, *, now: datetime, zone: ZoneInfo, locale: str
-) -> OrderNews | None:
-    """Return the news of the order that a customer means: the one named, else the newest still on its way.
+) -> tuple[OrderNews, ...]:
+    """Return the news of the orders that a customer means: the one named, else those still on their way, else the newest.
 
-    None where the customer has no such order; naming an order of somebody else is no different from naming none
-    that exists.
+    Empty where the customer has no such order; naming an order of somebody else is no different from naming none
+    that exists. Of many on their way, the newest three, oldest first.
     """
     orders = [order for order in orders_of(connection, customer_id, now) if order.recorded_at <= now]
     known = {order.external_id.casefold(): order for order in orders}
     named = [token for token in re.findall(r"[\w-]+", text.casefold()[:4_000]) if token in known]
     points = touchpoints_of(connection, customer_id, now)
     if named:
-        order = known[named[0]]
+        meant = [known[named[0]]]
     elif _names_another(text):
-        return None
+        return ()
     else:
         recent = [order for order in orders if now - order.placed_at <= RECENT]
         waiting = [order for order in recent if not _ENDED & {p.kind for p in points if p.order_id == order.id}]
-        if not recent:
-            return None
-        order = (waiting or recent)[-1]
-    return _news(order, [point for point in points if point.order_id == order.id], now, zone, locale)
+        meant = waiting[-MOST:] or recent[-1:]
+    return tuple(_news(one, [p for p in points if p.order_id == one.id], now, zone, locale) for one in meant)
+
+
+def says_not_received(text: str) -> bool:
+    """Return whether somebody says that a parcel is not there, whatever was recorded about it."""
+    return _NOT_THERE.search(text[:4_000]) is not None
 
 
 def spoken_day(instant: datetime, zone: ZoneInfo, locale: str) -> str:
@@ -112,5 +125,6 @@ def _news(order: Order, points: list[Touchpoint], now: datetime, zone: ZoneInfo,
             "promised_on": spoken_day(order.promised_at, zone, locale) if order.promised_at else None,
             "quiet": "yes" if moved is not None and now - moved >= QUIET else None,
         },
+        delivered="delivered" in last,
         overdue=not ended and order.promised_at is not None and now - order.promised_at >= OVERDUE,
     )
