@@ -132,7 +132,9 @@ def load_encoder(folder: Path | None = None) -> OnnxEncoder | None:
     EncoderError
         A named folder holds no encoder, or the default's file was altered.
     """
-    threads = max(1, min(2, os.cpu_count() or 1))
+    # The cores that this process may use, which may be fewer than the machine has: a second thread on one core costs half the speed.
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = max(1, min(2, usable))
     if folder is not None:
         return OnnxEncoder(folder / "model.onnx", folder / "tokenizer.json", threads=threads)
     model, tokenizer = (

@@ -71,6 +71,7 @@ class KnowledgeIndex:
 
     def __init__(self, articles: Sequence[Article], encoder: TextEncoder | None, known: dict[str, Vectors]) -> None:
         self._articles = tuple(articles)
+        self._by_id = {article.id: article for article in articles}
         self._encoder = encoder
         self._sections = [sections(article.body) or [article.title] for article in articles]
         self._vectors: dict[str, Vectors] = {}
@@ -144,6 +145,10 @@ class KnowledgeIndex:
     def articles(self) -> tuple[Article, ...]:
         """What is indexed."""
         return self._articles
+
+    def article(self, article_id: str) -> Article:
+        """Return an article that is indexed; KeyError for any other id."""
+        return self._by_id[article_id]
 
     def search(self, query: str, k: int = 5, *, locale: str | None = None, products: Collection[str] = ()) -> list[Hit]:
         """Return the `k` nearest articles, best first; see `search_many`."""

@@ -89,6 +89,7 @@ class KnowledgeDesk:
         self._wording = Wording(catalogue or Catalogue.load(), settings)
         self._lock = threading.Lock()
         self._index: KnowledgeIndex | None = None
+        self._answerer: tuple[KnowledgeIndex, Answerer] | None = None
         self._version_ids: dict[str, int] = {}
         self._signature: tuple[int, ...] | None = None
 
@@ -166,24 +167,23 @@ class KnowledgeDesk:
     ) -> tuple[Answer, int | None]:
         """Decide about one message; with the id of the article version that the answer cites."""
         index, versions = self._indexed()
-        knowledge = self._settings.knowledge
-        thresholds = Thresholds(answer=knowledge.answer_threshold, clarify=knowledge.clarify_threshold)
-        answerer = Answerer(index, self.classifier, thresholds)
+        answerer = self._answerer_over(index)
         answer = answerer.answer(question, locale=locale, products=products, may_clarify=may_clarify)
         return answer, versions[answer.article.id] if answer.article else None
 
     def ask(self, question: str, *, locale: str | None = None, products: Collection[str] = ()) -> AskLine:
         """Answer a question of somebody unknown, as `aftercare ask` does; nothing is remembered."""
-        answer, _ = self.decide(question, locale=locale, products=products)
-        by_id = {article.id: article for article in self.index().articles}
+        index, _ = self._indexed()
+        answer = self._answerer_over(index).answer(question, locale=locale, products=products)
+        cited = [index.article(hit.article_id) for hit in answer.hits]
         text: str | None = answer.text or None
         if text is None and answer.decision is not Decision.HANDOFF:
             text = self._wording.reply(answer, question=question, locale=locale, channel="slack")
         return AskLine(
             question=question,
             answer=answer,
-            versions={hit.article_id: by_id[hit.article_id].version for hit in answer.hits},
-            titles={hit.article_id: by_id[hit.article_id].title for hit in answer.hits},
+            versions={article.id: article.version for article in cited},
+            titles={article.id: article.title for article in cited},
             text=text,
         )
 
@@ -200,6 +200,15 @@ class KnowledgeDesk:
     def classifier(self) -> IntentClassifier:
         """Knows the intents that need no teaching."""
         return known_intents(self.encoder, lexical_only=self.encoder is None)
+
+    def _answerer_over(self, index: KnowledgeIndex) -> Answerer:
+        """Return what decides over an index; made once an index, because it goes through all articles."""
+        made = self._answerer
+        if made is None or made[0] is not index:
+            knowledge = self._settings.knowledge
+            thresholds = Thresholds(answer=knowledge.answer_threshold, clarify=knowledge.clarify_threshold)
+            made = self._answerer = (index, Answerer(index, self.classifier, thresholds))
+        return made[1]
 
     def _indexed(self) -> tuple[KnowledgeIndex, dict[str, int]]:
         now = self._clock.now()
