@@ -106,11 +106,14 @@ def test_two_articles_that_answer_one_question_are_named_with_the_question(
         folder, "money", "We pay your money back in five days.", title="When do you refund my money?",
         questions="['When will I get my money back?']",
     )  # fmt: skip
-    write(folder, "pan", "Oil the iron pan.", title="How to season an iron pan", questions="['Is the iron pan sticky?']")
+    write(
+        folder, "pan", "Oil the iron pan.", title="How to season an iron pan", questions="['Is the iron pan sticky?']"
+    )
     found = [one for one in lint(sqlite_database, clock, folder) if one.kind == "competing"]
-    assert {one.article_id for one in found} <= {"refund", "money"}
-    assert found
-    assert "money back" in found[0].advice or "refund" in found[0].advice
+    assert [one.article_id for one in found] == ["money", "refund"]
+    assert "'When will I get my money back?'" in found[0].advice
+    assert "refund is found" in found[0].advice
+    assert "money is found" in found[1].advice
 
 
 def test_a_question_owned_word_for_word_is_not_named_twice(

@@ -128,3 +128,11 @@ def test_the_reply_nearest_to_the_others_speaks_for_them() -> None:
     assert best is not None
     assert best.utterance_id == 10
     assert most_representative(replace(gap, replies=())) is None
+
+
+def test_however_many_questions_are_compared_at_a_time_the_gaps_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = [question(at, f"{WORDS[at % 9]} {WORDS[at * 5 % 9]} {WORDS[at * 2 % 7]}", at % 4) for at in range(1, 40)]
+    at_once = find_gaps(asked)
+    monkeypatch.setattr("bot.services.knowledge.gaps.ROWS_A_TIME", 3)
+    assert find_gaps(asked) == at_once
+    assert 1 < len(at_once) < len(asked)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from bot.services.knowledge.quoting import quoted
 from bot.store.unanswered import AgentReply, Unanswered
@@ -163,22 +164,22 @@ def _groups(asked: Sequence[Unanswered], encoder: TextEncoder | None) -> list[li
         rows.setdefault(" ".join(one.text[:MAX_CHARACTERS].casefold().split()), []).append(one)
     texts = sorted(rows)
     near = _nearness(texts, encoder)
-    neighbours: list[list[int]] = []
+    times = np.array([len(rows[text]) for text in texts])
+    weight: list[int] = []
     for start in range(0, len(texts), ROWS_A_TIME):
         table = near(np.arange(start, min(start + ROWS_A_TIME, len(texts))))
-        for row, values in enumerate(table, start):
-            found = np.flatnonzero(values >= SAME_QUESTION)
-            # A text is its own neighbour, whatever an encoder says of empty words.
-            order = sorted({*found.tolist(), row} - {row}, key=lambda other: (-round(float(values[other]), 6), other))
-            neighbours.append([row, *order])
-    weight = [sum(len(rows[texts[other]]) for other in found) for found in neighbours]
-    free = set(range(len(texts)))
+        weight += ((table >= SAME_QUESTION) @ times).tolist()
+    free = np.ones(len(texts), dtype=bool)
     groups = []
     for founder in sorted(range(len(texts)), key=lambda row: (-weight[row], row)):
-        if founder in free:
-            members = [other for other in neighbours[founder] if other in free]
-            free.difference_update(members)
-            groups.append([one for member in members for one in rows[texts[member]]])
+        if not free[founder]:
+            continue
+        values = np.round(near(np.array([founder]))[0], 6)
+        values[founder] = 2.0  # whatever an encoder says of a text and itself
+        members = np.flatnonzero(free & (values >= SAME_QUESTION))
+        free[members] = False
+        nearest_first = members[np.argsort(-values[members], kind="stable")]
+        groups.append([one for member in nearest_first.tolist() for one in rows[texts[member]]])
     return groups
 
 
@@ -188,7 +189,20 @@ def _nearness(texts: Sequence[str], encoder: TextEncoder | None) -> Callable[[An
         vectors = encoder.encode(list(texts))
         return lambda rows: vectors[rows] @ vectors.T
     sets = [set(words(text)) or {text} for text in texts]
-    return lambda rows: np.array([[len(sets[i] & one) / len(sets[i] | one) for one in sets] for i in rows])
+    columns: dict[str, int] = {}
+    for one in sets:
+        for word in one:
+            columns.setdefault(word, len(columns))
+    ends = np.cumsum([0, *(len(one) for one in sets)])
+    cells = np.array([columns[word] for one in sets for word in one], dtype=np.int64)
+    held = csr_array((np.ones(len(cells)), cells, ends), shape=(len(sets), len(columns)))
+    sizes = np.diff(ends)
+
+    def overlap(rows: Any) -> Any:
+        common = (held[rows] @ held.T).toarray()
+        return common / (sizes[rows][:, np.newaxis] + sizes - common)
+
+    return overlap
 
 
 def _name(groups: Sequence[Sequence[Sequence[str]]], background: Iterable[str]) -> list[str]:
