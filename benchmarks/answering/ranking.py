@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.answering.texts import SHOPS, RememberingEncoder, labelled, parsed, within
-from messages.knowledge import Article, KnowledgeIndex
+from messages.knowledge import Article, Hit, KnowledgeIndex
 
 __all__ = ["OURS", "Asked", "Ranked", "ecommerce_faq", "hint3", "ranked", "stackfaq"]
 
@@ -101,7 +101,8 @@ def ranked(asked: Asked, encoder: RememberingEncoder) -> list[Ranked]:
     alone = KnowledgeIndex.build(asked.articles, lexical_only=True)
     lexical = np.zeros((len(asked.questions), every))
     rows = {article.id: row for row, article in enumerate(asked.articles)}
-    for number, hits in enumerate(alone.search_many(asked.questions, every)):
+    by_words = alone.search_many(asked.questions, every)
+    for number, hits in enumerate(by_words):
         for hit in hits:
             lexical[number, rows[hit.article_id]] = hit.score
     vectors = encoder.encode(asked.questions)
@@ -115,10 +116,8 @@ def ranked(asked: Asked, encoder: RememberingEncoder) -> list[Ranked]:
     ).astype(np.float64)
     ours = KnowledgeIndex.build(asked.articles, encoder).search_many(asked.questions, 1)
     right = {
-        OURS: np.array(
-            [_key(hits[0].article_id) == key if hits else False for hits, key in zip(ours, asked.wanted, strict=True)]
-        ),
-        "BM25 alone": _right(lexical, asked),
+        OURS: _first(ours, asked),
+        "BM25 alone": _first(by_words, asked),
         "encoder alone, whole article": _right(whole, asked),
         "encoder alone, nearest text": _right(nearest, asked),
         f"fixed mix, {MIXED:.2f} nearest + {1 - MIXED:.2f} BM25": _right(
@@ -135,6 +134,11 @@ def ranked(asked: Asked, encoder: RememberingEncoder) -> list[Ranked]:
 
 def _key(article_id: str) -> str:
     return article_id.rsplit("/", 1)[0]
+
+
+def _first(found: list[list[Hit]], asked: Asked) -> NDArray[np.bool_]:
+    best = [_key(hits[0].article_id) if hits else None for hits in found]
+    return np.array([one == key for one, key in zip(best, asked.wanted, strict=True)])
 
 
 def _right(scores: NDArray[np.float64], asked: Asked) -> NDArray[np.bool_]:
