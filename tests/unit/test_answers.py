@@ -32,6 +32,29 @@ def answerer() -> Answerer:
         ("it burnt my hand and I want to unsubscribe", "safety"),
         ("Der Akku ist aufgebläht", "safety"),
         ("Es riecht nach Gas", "safety"),
+        ("The accu is bloated and the case no longer closes", "safety"),
+        ("battery got fat and pushes the lid open", "safety"),
+        ("there's a strong odour of gas", "safety"),
+        ("I have got a cut on my hand from the broken glass", "safety"),
+        ("He is unconscious", "safety"),
+        ("my dog ate the battery", "safety"),
+        ("Der Akku ist dick geworden und heiß", "safety"),
+        ("Akku hat sich gewölbt", "safety"),
+        ("es stinkt nach Gas", "safety"),
+        ("mein Kind hat die Batterie verschluckt", "safety"),
+        ("meine Tochter hat sich in den Finger geschnitten", "safety"),
+        ("Das Kabel glüht", "safety"),
+        ("ich habe vom Gerät eine gewischt bekommen", "safety"),
+        ("Can I cut vegetables with the blender?", "question"),
+        ("Ist die Pfanne für Gas geeignet?", "question"),
+        ("Ich habe Gemüse geschnitten und der Mixer steht", "question"),
+        ("does it get warm while charging", "question"),
+        ("I will hand this over to my lawyer", "human"),
+        ("Dann schalte ich die Verbraucherzentrale ein", "human"),
+        ("👍", "smalltalk"),
+        (":+1::skin-tone-3: :tada:", "smalltalk"),
+        ("❤️", "smalltalk"),
+        ("👍 or 👎?", "question"),
         ("STOP", "opt_out"),
         ("stop!!", "opt_out"),
         ("Please unsubscribe me from this", "opt_out"),
@@ -116,6 +139,12 @@ def test_a_question_buried_in_a_long_mail_is_found(answerer: Answerer) -> None:
     answer = answerer.answer(mail)
     assert answer.article is not None
     assert answer.article.id == "clean-filter"
+
+
+def test_a_question_among_courtesies_is_a_question_in_its_own_language(answerer: Answerer) -> None:
+    answer = answerer.answer("Hallo, wie reinige ich den Filter? Thank you and have a nice day!")
+    assert (answer.intent, answer.article and answer.article.id) == ("question", "filter-reinigen")
+    assert answerer.answer("Hello, how are you?").intent == "smalltalk"
 
 
 def test_articles_about_other_products_give_way_to_the_customers_own(answerer: Answerer) -> None:
