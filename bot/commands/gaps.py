@@ -38,9 +38,9 @@ def show_gaps(days: int, as_of: str | None, as_json: bool) -> int:
         return 0
     print_table(
         f"What no article answers, in {days} days",
-        ("", "about", "customers", "risk", "times", "replies", "question"),
+        ("", "about", "customers", "affected", "times", "replies", "question"),
         [
-            (gap.rank, gap.name, gap.customers, f"{gap.risk:.0%}", gap.times, len(gap.replies), gap.question)
+            (gap.rank, gap.name, gap.customers, f"{gap.affected:.1f}", gap.times, len(gap.replies), gap.question)
             for gap in gaps
         ],
     )
