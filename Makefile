@@ -61,7 +61,9 @@ types: .venv/.dev
 	$(BIN)/mypy
 
 bench: .venv/.dev
-	@for module in benchmarks/*.py; do name=$$(basename $$module .py); [ $$name = __init__ ] || { echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; }; done
+	@missed=; for module in benchmarks/*.py; do name=$$(basename $$module .py); [ $$name = __init__ ] || \
+		{ echo "== $$name"; $(BIN)/python -m benchmarks.$$name || missed="$$missed $$name"; }; done; \
+	[ -z "$$missed" ] || { echo "limits missed in:$$missed"; exit 1; }
 
 docs: .venv/.dev
 	$(BIN)/python -m pytest -q tests/unit/test_docs.py
