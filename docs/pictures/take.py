@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from bot.clock import ManualClock
 from bot.store import migrations
@@ -88,14 +89,14 @@ def main(folder: Path) -> None:
 
 
 @contextmanager
-def product() -> Iterator[SlackWorld]:
-    """Run the product's Slack side at a fresh local-slack."""
+def product(**changed: Any) -> Iterator[SlackWorld]:
+    """Run the product's Slack side at a fresh local-slack; `changed` are settings of `slack`."""
     with tempfile.TemporaryDirectory() as scratch:
         database = open_database(f"sqlite:///{Path(scratch) / 'pictures.db'}")
         migrations.upgrade(database)
         slack = start_peer(Path(scratch))
         try:
-            with slack_world(slack, database, ManualClock(NOON)) as world:
+            with slack_world(slack, database, ManualClock(NOON), **changed) as world:
                 yield world
         finally:
             slack.stop()
