@@ -21,18 +21,11 @@ from bot.store.tables import metadata
 from bot.wiring import App
 from tests.integration.shop_rows import propose
 from tests.peers.local_slack import REVIEW_CHANNEL, TEAM, LocalSlack, shown_text, until
-from tests.slack_world import ADA, AGENTS, MARIA, STRANGER, slack_settings, start_peer
+from tests.slack_world import ADA, AGENTS, MARIA, STRANGER, slack_settings
 
 pytestmark = pytest.mark.peer
 PATIENCE = 120.0  # the first question builds the knowledge index
 NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)  # 13:00 in Berlin: not a quiet hour
-
-
-@pytest.fixture(scope="module")
-def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSlack]:
-    running = start_peer(tmp_path_factory.mktemp("slack"))
-    yield running
-    running.stop()
 
 
 @pytest.fixture
@@ -65,7 +58,7 @@ def card(peer: LocalSlack, purpose: str = "card") -> dict[str, Any]:
 
 
 def to_maria(peer: LocalSlack) -> list[dict[str, Any]]:
-    return [m for m in peer.messages(peer.dm(MARIA.id)) if m.get("bot_id")]
+    return to(peer, MARIA.id)
 
 
 def test_eight_agents_approve_at_once_and_the_customer_gets_one_message(app: App, peer: LocalSlack) -> None:
@@ -160,9 +153,14 @@ def test_an_answer_is_rated_and_one_that_did_not_help_calls_a_human(app: App, pe
 
     peer.say(MARIA.id, "How long does a delivery take?")
     second = until(lambda: m[1] if len(m := to_maria(peer)) > 1 else None, "another answer")
-    peer.click(
-        STRANGER.id, second, "answer_helped", value="1"
-    )  # nobody else sees it; whoever forges it changes nothing
+    # What a button sends is not believed: neither an answer to somebody else, nor what is no number.
+    peer.say(STRANGER.id, "How do I descale my espresso machine?")
+    (others,) = until(lambda: to(peer, STRANGER.id), "an answer to another")
+    (wanted,) = {one["value"] for one in second["blocks"][-1]["elements"]}
+    for value in (wanted, "\u00b2", "9" * 30):
+        peer.click(STRANGER.id, others, "answer_helped", value=value)
+    until(lambda: open_events(app) == [], "an end of those clicks")
+    assert ratings(app) == [True]
     peer.click(MARIA.id, second, "answer_unhelpful")
     handover = card(peer, "handoff")
     assert "The customer asks for a human" in shown_text(handover)
@@ -176,3 +174,15 @@ def ratings(app: App) -> list[bool]:
     with app.database.read() as connection:
         rows = metadata.tables["ratings"]
         return [row.helped for row in connection.execute(sa.select(rows).order_by(rows.c.id))]
+
+
+def to(peer: LocalSlack, user: str) -> list[dict[str, Any]]:
+    return [message for message in peer.messages(peer.dm(user)) if message.get("bot_id")]
+
+
+def open_events(app: App) -> list[str | None]:
+    """Return what was recorded and is not done, or broke, by its error."""
+    with app.database.read() as connection:
+        rows = metadata.tables["events"]
+        waits = rows.c.handled_at.is_(None) | rows.c.error.is_not(None)
+        return list(connection.execute(sa.select(rows.c.error).where(rows.c.source == "slack", waits)).scalars())

@@ -22,6 +22,7 @@ from bot.channels.slack.payloads import (
     CustomerMessage,
     Person,
     Submission,
+    number,
     restore,
     stored,
     target,
@@ -211,11 +212,17 @@ def test_a_modal_with_a_long_title_is_refused() -> None:
         check_view({**modal, "title": {"type": "plain_text", "text": "x" * 25}})
 
 
-@pytest.mark.parametrize("value", ["", "7", "7:", ":3", "7:3:1", "a:b", "7;3", "-1:2", "7:3\n"])
+@pytest.mark.parametrize("value", ["", "7", "7:", ":3", "7:3:1", "a:b", "²:1", "٧:3", "7;3", "-1:2", "7:3\n"])
 def test_a_value_that_is_no_id_and_version_is_an_error(value: str) -> None:
     with pytest.raises(InputError, match="too old"):
         target(value)
     assert target("7:3") == (7, 3)
+
+
+@pytest.mark.parametrize("text", ["", "²", "٧", "-1", "1.0", " 1", "1\n", "9" * 19])
+def test_only_plain_digits_are_a_number(text: str) -> None:
+    assert number(text) is None
+    assert number("17") == 17
 
 
 ADA = Person(team_id="T1", user_id="U0ADA")

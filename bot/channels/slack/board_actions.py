@@ -12,7 +12,7 @@ import structlog
 from bot.channels.slack.api import SlackApi
 from bot.channels.slack.autonomy_cards import BoardAction, copy_modal
 from bot.channels.slack.desk import SlackDesk
-from bot.channels.slack.payloads import Click, target
+from bot.channels.slack.payloads import Click, number, target
 from bot.decide.playbook import Autonomy
 from bot.errors import InputError, Refused
 from bot.services.planning.pattern_desk import PatternDesk, Proposed
@@ -106,9 +106,10 @@ class BoardActions:
 
 
 def _number(value: str) -> int:
-    if not value.isdigit() or len(value) > 18:
+    found = number(value)
+    if found is None:
         raise InputError("this message is too old to be used; look at the newest one in this channel")
-    return int(value)
+    return found
 
 
 def _proposed(done: Proposed) -> str:

@@ -14,7 +14,7 @@ from bot.channels.slack.cards import Rendered
 from bot.channels.slack.desk import SlackDesk
 from bot.channels.slack.home import PAGE_SIZE
 from bot.channels.slack.identity import Roster
-from bot.channels.slack.payloads import Command
+from bot.channels.slack.payloads import Command, number
 from bot.channels.slack.switch import SendingSwitch
 from bot.channels.slack.telling import Telling
 from bot.channels.slack.text import one_line
@@ -83,9 +83,10 @@ class AgentCommands:
             self._telling.tell(command, self._telling.sentence(error))
 
     def _list(self, command: Command, rest: str) -> None:
-        if rest and not (rest.isdigit() and len(rest) < 6):
+        asked = number(rest, 5) if rest else 1
+        if asked is None:
             raise InputError(f"write a page behind it, such as `{NAME} queue 2`")
-        page = self._queue.page(QueueFilter(), command.person.actor, int(rest or 1), PAGE_SIZE)
+        page = self._queue.page(QueueFilter(), command.person.actor, asked, PAGE_SIZE)
         self._say(command, queue_answer(page, self._roster, self._clock.now(), self._roster.zone(command.person)))
 
     def _next(self, command: Command, _: str) -> None:
@@ -132,9 +133,9 @@ class AgentCommands:
 
 
 def _number(word: str, verb: str) -> int:
-    number = word.removeprefix("#")
-    if not (number.isdigit() and len(number) <= 18):
+    found = number(word.removeprefix("#"))
+    if found is None:
         raise InputError(
             f"write the number of a check-in behind it, such as `{NAME} {verb} 17`; `{NAME} queue` lists them"
         )
-    return int(number)
+    return found

@@ -15,7 +15,7 @@ from bot.channels.slack.cards import section
 from bot.channels.slack.customer_messages import CHOICE_OF, chosen_message, fallback
 from bot.channels.slack.desk import SlackDesk
 from bot.channels.slack.identity import Roster
-from bot.channels.slack.payloads import ActionId, Click, CustomerMessage
+from bot.channels.slack.payloads import ActionId, Click, CustomerMessage, number
 from bot.clock import Clock
 from bot.errors import ChannelError
 from bot.services.conversation.conversations import Conversations, Inbound, Received
@@ -91,7 +91,8 @@ class CustomerMessages:
         """Do what the reader of an answer chose: rate it, and call a human where it did not help or one is asked for."""
         choice = CHOICE_OF[ActionId(click.action)]
         with self._database.read() as connection:
-            answer = rateable(connection, int(click.value)) if click.value.isdigit() else None
+            wanted = number(click.value)
+            answer = None if wanted is None else rateable(connection, wanted)
             known = customer_by_slack_user(connection, click.person.team_id, click.person.user_id)
         # Only its reader can click in a direct message; the value is what they send, so it is not believed.
         if answer is None or (answer.channel, answer.thread) != ("slack", click.channel):

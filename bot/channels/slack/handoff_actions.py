@@ -10,7 +10,7 @@ from collections.abc import Callable
 from bot.channels.slack import modals
 from bot.channels.slack.api import SlackApi
 from bot.channels.slack.desk import SlackDesk
-from bot.channels.slack.payloads import Click, Submission
+from bot.channels.slack.payloads import Click, Submission, number
 from bot.errors import InputError, Refused
 from bot.services.conversation.conversations import Conversations
 from bot.store import slack as posts
@@ -75,7 +75,8 @@ class HandoffActions:
 
     def _facts(self, reference: str, *, active: bool) -> posts.HandoffFacts:
         with self._database.read() as connection:
-            facts = posts.handoff_facts(connection, int(reference)) if reference.isdigit() else None
+            known = number(reference)
+            facts = None if known is None else posts.handoff_facts(connection, known)
         if facts is None:
             raise InputError("this hand-over is not known any more")
         if active and facts.state not in posts.ACTIVE:

@@ -21,7 +21,7 @@ from bot.channels.slack.channel import linkable_hosts
 from bot.channels.slack.home_view import HomeFacts, agent_home, visitor_home
 from bot.channels.slack.identity import Roster
 from bot.channels.slack.lines import customer_and_order
-from bot.channels.slack.payloads import ActionId, Click, HomeOpened, Person, Submission, target, targets
+from bot.channels.slack.payloads import ActionId, Click, HomeOpened, Person, Submission, number, target, targets
 from bot.channels.slack.telling import Telling
 from bot.clock import Clock
 from bot.config import Settings
@@ -218,4 +218,4 @@ class AgentHome:
 
 
 def _number(text: str) -> int:
-    return int(text) if text.isdigit() and len(text) < 6 and int(text) > 0 else 1
+    return number(text, 5) or 1

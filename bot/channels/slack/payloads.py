@@ -26,6 +26,7 @@ __all__ = [
     "Person",
     "Received",
     "Submission",
+    "number",
     "restore",
     "stored",
     "target",
@@ -224,6 +225,11 @@ def restore(key: str, payload: Mapping[str, Any]) -> Received:
     return restored
 
 
+def number(text: str, digits: int = 18) -> int | None:
+    """Read a whole number of plain digits, as ids are; None for anything else, such as `²`, which `str.isdigit` accepts."""
+    return int(text) if re.fullmatch(rf"[0-9]{{1,{digits}}}", text) else None
+
+
 def target(value: str) -> tuple[int, int]:
     """Read `ID:VERSION` from a button or a modal.
 
@@ -232,7 +238,7 @@ def target(value: str) -> tuple[int, int]:
     InputError
         It is none; the card comes from another version of this product.
     """
-    if not (found := re.fullmatch(r"(\d{1,18}):(\d{1,9})", value)):
+    if not (found := re.fullmatch(r"([0-9]{1,18}):([0-9]{1,9})", value)):
         raise InputError("this card is too old to be used; look at the newest one in this channel")
     return int(found[1]), int(found[2])
 
