@@ -30,7 +30,7 @@ from tests.fake_channel import FakeChannel
 from tests.integration.autonomy_world import DELAY, OPEN_HOURS, Office, playbook
 from tests.integration.shop_rows import propose
 from tests.peers.local_slack import REVIEW_CHANNEL, LocalSlack, shown_text, until
-from tests.slack_world import ADA, BEN, STRANGER, ScriptedConversations, slack_settings, start_peer
+from tests.slack_world import ADA, BEN, STRANGER, ScriptedConversations, slack_settings
 
 pytestmark = pytest.mark.peer
 S, MINUTE = OutreachState, timedelta(minutes=1)
@@ -43,13 +43,6 @@ NEVER_SEEN = Sighting(
 class NoPatterns:
     def report(self) -> list[Any]:
         return []
-
-
-@pytest.fixture(scope="module")
-def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSlack]:
-    running = start_peer(tmp_path_factory.mktemp("slack"))
-    yield running
-    running.stop()
 
 
 class Channel:

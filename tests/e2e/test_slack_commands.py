@@ -16,17 +16,10 @@ from bot.store.standing import sending
 from bot.store.tables import metadata
 from tests.integration.shop_rows import propose
 from tests.peers.local_slack import REVIEW_CHANNEL, TEAM, LocalSlack, find_element, shown_text, until
-from tests.slack_world import ADA, BEN, MARIA, STRANGER, SlackWorld, slack_world, start_peer
+from tests.slack_world import ADA, BEN, MARIA, STRANGER, SlackWorld, slack_world
 
 pytestmark = pytest.mark.peer
 QUIET = {"playbook": "quiet_customer", "urgent": False, "band": "medium", "probability": 0.2}
-
-
-@pytest.fixture(scope="module")
-def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSlack]:
-    running = start_peer(tmp_path_factory.mktemp("slack"))
-    yield running
-    running.stop()
 
 
 @pytest.fixture

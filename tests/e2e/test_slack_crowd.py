@@ -25,9 +25,9 @@ from bot.store.shop import link_slack_user
 from bot.wiring import App
 from tests.integration.shop_rows import propose
 from tests.peers.local_slack import REVIEW_CHANNEL, TEAM, LocalSlack, shown_text, until
-from tests.peers.slack_proxy import FaultProxy, fault_proxy
+from tests.peers.slack_proxy import FaultProxy
 from tests.slack_requests import clicked, signed, submitted
-from tests.slack_world import AGENTS, MARIA, slack_settings, start_peer
+from tests.slack_world import AGENTS, MARIA, slack_settings
 
 pytestmark = pytest.mark.peer
 NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
@@ -43,19 +43,6 @@ HOSTILE = [
     "*_~`> &amp; &lt;!channel&gt;\n```\n<!channel>\n```",
     "a\x00b\u2028c\ud7ff" + "\n" * 500,
 ]
-
-
-@pytest.fixture(scope="module")
-def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSlack]:
-    running = start_peer(tmp_path_factory.mktemp("slack"))
-    yield running
-    running.stop()
-
-
-@pytest.fixture(scope="module")
-def proxy(peer: LocalSlack) -> Iterator[FaultProxy]:
-    with fault_proxy(peer.base_url) as running:
-        yield running
 
 
 @pytest.fixture

@@ -19,16 +19,9 @@ from bot.store.events import record_event
 from bot.store.tables import metadata
 from tests.integration.shop_rows import add_customer, propose
 from tests.peers.local_slack import REVIEW_CHANNEL, TEAM, LocalSlack, shown_text, until
-from tests.slack_world import ADA, BEN, MARIA, STRANGER, SlackWorld, slack_world, start_peer
+from tests.slack_world import ADA, BEN, MARIA, STRANGER, SlackWorld, slack_world
 
 pytestmark = pytest.mark.peer
-
-
-@pytest.fixture(scope="module")
-def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSlack]:
-    running = start_peer(tmp_path_factory.mktemp("slack"))
-    yield running
-    running.stop()
 
 
 @pytest.fixture

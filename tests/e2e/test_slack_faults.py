@@ -15,8 +15,8 @@ from bot.store.database import Database
 from bot.store.decisions import decisions_of
 from tests.integration.shop_rows import propose
 from tests.peers.local_slack import LocalSlack, shown_text, until
-from tests.peers.slack_proxy import FaultProxy, fault_proxy
-from tests.slack_world import ADA, AGENTS, BEN, MARIA, SlackWorld, slack_world, start_peer
+from tests.peers.slack_proxy import FaultProxy
+from tests.slack_world import ADA, AGENTS, BEN, MARIA, SlackWorld, slack_world
 
 pytestmark = pytest.mark.peer
 
@@ -24,19 +24,6 @@ POST, UPDATE = "chat.postMessage", "chat.update"
 # What the caller cannot tell apart from an answer that never came, and what Slack never heard of.
 DONE_UNHEARD = [{"do": "fail_after"}, {"do": "lost"}, {"do": "late", "seconds": 3}]
 NEVER_DONE = [{"do": "fail"}, {"do": "cut"}, {"do": "limit", "seconds": 0}]
-
-
-@pytest.fixture(scope="module")
-def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSlack]:
-    running = start_peer(tmp_path_factory.mktemp("slack"))
-    yield running
-    running.stop()
-
-
-@pytest.fixture(scope="module")
-def proxy(peer: LocalSlack) -> Iterator[FaultProxy]:
-    with fault_proxy(peer.base_url) as running:
-        yield running
 
 
 @pytest.fixture

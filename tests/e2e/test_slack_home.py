@@ -12,17 +12,10 @@ from bot.store.database import Database
 from bot.store.outreach import Outreach
 from tests.integration.shop_rows import add_touchpoint, propose
 from tests.peers.local_slack import TEAM, Browser, LocalSlack, find_element, shown_text, until
-from tests.slack_world import ADA, BEN, MARIA, SlackWorld, slack_world, start_peer
+from tests.slack_world import ADA, BEN, MARIA, SlackWorld, slack_world
 
 pytestmark = pytest.mark.peer
 QUIET = {"playbook": "quiet_customer", "urgent": False, "band": "medium", "probability": 0.2}
-
-
-@pytest.fixture(scope="module")
-def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSlack]:
-    running = start_peer(tmp_path_factory.mktemp("slack"))
-    yield running
-    running.stop()
 
 
 @pytest.fixture

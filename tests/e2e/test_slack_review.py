@@ -27,13 +27,6 @@ from tests.slack_world import ADA, AGENTS, BEN, STRANGER, SlackWorld, slack_worl
 pytestmark = pytest.mark.peer
 
 
-@pytest.fixture(scope="module")
-def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSlack]:
-    running = start_peer(tmp_path_factory.mktemp("slack"))
-    yield running
-    running.stop()
-
-
 @pytest.fixture
 def world(peer: LocalSlack, sqlite_database: Database, clock: ManualClock) -> Iterator[SlackWorld]:
     peer._control("reset", {})
