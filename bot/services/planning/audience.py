@@ -6,7 +6,7 @@ queries. Ranking, drawing and storing are `bot.services.planning.planner`'s busi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -16,27 +16,22 @@ from bot.decide import policy
 from bot.decide.assignment import Assignment, arms, draw
 from bot.decide.playbook import Band, Candidate, Playbook, Step, TriggerEvent, Window, mismatch, window
 from bot.decide.value import worth
-from bot.services.review.cards import customer_zone
-from bot.store.consent import consent_of, is_suppressed
+from bot.services.planning.policy_facts import GatheredFacts, PolicyFacts
 from bot.store.database import Connection
 from bot.store.journeys import (
     CHUNK,
     CLOSING,
     OPENING,
-    Contacts,
     Event,
     OrderFacts,
-    contacts_of_customers,
     events_of_customers,
     last_orders,
-    open_issues,
     orders_by_id,
-    with_humans,
 )
 from bot.store.planning import Forecast, StoredArm, arms_of
 from bot.store.shop import Customer, customers_by_id
 
-__all__ = ["AudienceReader", "Considered", "Unmatched", "channels_on", "experiment_of", "is_temporary", "promised_end"]
+__all__ = ["AudienceReader", "Considered", "Unmatched", "experiment_of", "promised_end"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,32 +75,18 @@ class Unmatched:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Page:
-    """What was read about the matched customers of one page."""
+class _Match:
+    """A forecast that a playbook means, with what it counts from."""
 
-    customers: Mapping[int, Customer]
-    events: Mapping[int, Sequence[Event]]
-    contacts: Mapping[int, Contacts]
-    humans: set[int]
-    consents: Mapping[str, Mapping[int, bool | None]]
-    suppressed: Mapping[str, set[str]]
-    arms: Mapping[int, StoredArm]
-
-
-def channels_on(settings: Settings) -> tuple[str, ...]:
-    """Return the channels that this installation sends on."""
-    on = (("slack", settings.slack.mode != "off"), ("email", settings.email.enabled))
-    return tuple(name for name, enabled in on if enabled)
+    forecast: Forecast
+    customer: Customer
+    order: OrderFacts | None
+    trigger_at: datetime
 
 
 def experiment_of(playbook: Playbook, settings: Settings) -> str:
     """Return the name of a playbook's running experiment: another salt starts another one."""
     return f"{playbook.id}@{settings.experiments.salt}"
-
-
-def is_temporary(verdict: policy.Verdict) -> bool:
-    """Say whether time alone lifts a refusal."""
-    return isinstance(verdict, policy.Refused) and verdict.reason in policy.TEMPORARY
 
 
 def promised_end(order: OrderFacts, settings: Settings) -> datetime:
@@ -121,11 +102,7 @@ class AudienceReader:
 
     def __init__(self, settings: Settings, longest_cool_down: timedelta) -> None:
         self._settings = settings
-        self._channels = channels_on(settings)
-        self._cool_down = longest_cool_down
-        rules = settings.policy
-        self._quiet = policy.QuietHours(start=rules.quiet_hours.start, end=rules.quiet_hours.end)
-        self._caps = policy.Caps(day=rules.caps.day, week=rules.caps.week, month=rules.caps.month)
+        self._facts = PolicyFacts(settings, longest_cool_down)
 
     def read(
         self,
@@ -176,21 +153,24 @@ class AudienceReader:
         customers = customers_by_id(connection, ids)
         kinds = playbook.exits | {"delivered", *OPENING, *CLOSING}
         events = events_of_customers(connection, ids, kinds, now) if ids else {}
-        matched: list[tuple[Forecast, OrderFacts | None, datetime]] = []
+        matched: list[_Match] = []
         for forecast, order in near:
             happened = events.get(forecast.customer_id, ())
+            customer = customers[forecast.customer_id]
             trigger_at = self._trigger(playbook, order, happened)
-            candidate = _candidate(playbook, forecast, customers[forecast.customer_id], order, trigger_at, happened)
+            candidate = _candidate(playbook, forecast, customer, order, trigger_at, happened)
             why = mismatch(playbook, candidate, now)
             if why is None and trigger_at is not None:
-                matched.append((forecast, order, trigger_at))
+                matched.append(_Match(forecast=forecast, customer=customer, order=order, trigger_at=trigger_at))
             elif explain:
                 yield Unmatched(playbook=playbook, forecast=forecast, why=why or "no event to count from")
         if not matched:
             return
-        found = self._gather(connection, playbook, {one.customer_id for one, _, _ in matched}, customers, events, now)
-        for forecast, order, trigger_at in matched:
-            yield self._consider(playbook, forecast, order, trigger_at, found, now, today, stopped)
+        ids = {one.customer.id for one in matched}
+        facts = self._facts.gather(connection, playbook, [customers[one] for one in ids], events, now, stopped=stopped)
+        arms_drawn = arms_of(connection, ids, experiment_of(playbook, self._settings))
+        for one in matched:
+            yield self._consider(playbook, one, facts, arms_drawn.get(one.customer.id), now, today)
 
     def _in_reach(self, playbook: Playbook, order: OrderFacts | None, now: datetime) -> bool:
         """Say whether the trigger may be open, by the order alone, before anything else is read."""
@@ -214,67 +194,25 @@ class AudienceReader:
                 delivered = (one for one in events if one.kind == "delivered" and one.order_id == order.id)
                 return next((one.occurred_at for one in delivered), None)
 
-    def _gather(
-        self,
-        connection: Connection,
-        playbook: Playbook,
-        ids: set[int],
-        customers: Mapping[int, Customer],
-        events: Mapping[int, Sequence[Event]],
-        now: datetime,
-    ) -> _Page:
-        usable = [channel for channel in playbook.channels if channel in self._channels]
-        addresses = {
-            channel: {address for one in ids if (address := _address(customers[one], channel))} for channel in usable
-        }
-        return _Page(
-            customers=customers,
-            events=events,
-            contacts=contacts_of_customers(connection, ids, now, self._cool_down),
-            humans=with_humans(connection, ids),
-            consents={channel: consent_of(connection, ids, channel) for channel in usable},
-            suppressed={channel: is_suppressed(connection, channel, found) for channel, found in addresses.items()},
-            arms=arms_of(connection, ids, experiment_of(playbook, self._settings)),
-        )
-
     def _consider(
         self,
         playbook: Playbook,
-        forecast: Forecast,
-        order: OrderFacts | None,
-        trigger_at: datetime,
-        page: _Page,
+        match: _Match,
+        page: GatheredFacts,
+        stored: StoredArm | None,
         now: datetime,
         today: str,
-        stopped: bool,
     ) -> Considered:
-        customer = page.customers[forecast.customer_id]
-        step = playbook.steps[0]
-        contacts = page.contacts.get(customer.id, Contacts())
-        proposed = contacts.by_playbook.get(playbook.id)
-        facts = policy.Facts(
-            now=now,
-            zone=customer_zone(customer.timezone, self._settings.shop.zone),
-            quiet_hours=self._quiet,
-            caps=self._caps,
-            contacts=contacts.sent,
-            has_address=False,
-            consent_required=self._settings.policy.require_consent,
-            open_issue=open_issues(page.events.get(customer.id, ()), now),
-            with_a_human=customer.id in page.humans,
-            stopped=stopped,
-            cool_down_until=None if proposed is None else proposed + playbook.cool_down,
-            proposed_until=contacts.proposed_until,
-        )
-        channel, facts = self._choose_channel(playbook, customer, facts, page)
-        span = window(playbook, trigger_at, step)
-        stored = page.arms.get(customer.id)
+        customer, forecast, step = match.customer, match.forecast, playbook.steps[0]
+        channel, facts = page.about(customer)
+        span = window(playbook, match.trigger_at, step)
+        dedupe_key = f"{customer.id}:{playbook.id}:{step.id}:{today}"
         return Considered(
             playbook=playbook,
             step=step,
             forecast=forecast,
             customer=customer,
-            order=order,
+            order=match.order,
             span=span,
             channel=channel,
             facts=facts,
@@ -284,38 +222,14 @@ class AudienceReader:
             if stored is not None
             else self._draw(playbook, customer),
             assignment_id=None if stored is None else stored.id,
-            done=f"{customer.id}:{playbook.id}:{step.id}:{today}" in contacts.dedupe_keys,
+            done=dedupe_key in page.contacts_of(customer.id).dedupe_keys,
         )
-
-    def _choose_channel(
-        self, playbook: Playbook, customer: Customer, facts: policy.Facts, page: _Page
-    ) -> tuple[str | None, policy.Facts]:
-        """Take the first channel against which nothing lasting stands; else the first with an address."""
-        first: tuple[str | None, policy.Facts] | None = None
-        for channel in playbook.channels:
-            address = _address(customer, channel) if channel in self._channels else None
-            if address is None:
-                continue
-            here = policy.on_channel(
-                facts,
-                consent=page.consents[channel].get(customer.id),
-                suppressed=address in page.suppressed[channel],
-            )
-            verdict = policy.ask(here)
-            if not isinstance(verdict, policy.Refused) or verdict.reason in policy.TEMPORARY:
-                return channel, here
-            first = first or (channel, here)
-        return first or (None, facts)
 
     def _draw(self, playbook: Playbook, customer: Customer) -> Assignment:
         share = playbook.holdout_share
         choices = arms(self._settings.experiments.holdout_share if share is None else share, playbook.arms)
         key = f"{customer.source}:{customer.external_id}"
         return draw(self._settings.experiments.salt, playbook.id, key, choices)
-
-
-def _address(customer: Customer, channel: str) -> str | None:
-    return {"slack": customer.slack_user_id, "email": customer.email}.get(channel) or None
 
 
 def _candidate(
