@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from bot.decide.lifecycle import OPEN, OutreachState
+from bot.decide.open_issues import CLOSING, OPENING, open_issues
 from bot.store.enums import ConversationState
 from bot.store.tables import metadata
 
@@ -40,11 +41,6 @@ __all__ = [
 CHUNK = 1000
 # The longest cap is 31 days, and a zone may add a day.
 LOOK_BACK = timedelta(days=33)
-# A complaint or a return that nobody closes in the books still locks the customer for so long.
-UNCLOSED = timedelta(days=30)
-# What opens an issue, and what closes it.
-OPENING = ("ticket_opened", "complaint", "return_requested")
-CLOSING = ("ticket_closed", "returned", "refunded")
 
 orders = metadata.tables["orders"]
 order_lines = metadata.tables["order_lines"]
@@ -146,29 +142,6 @@ def contacts_of_customers(
     for row in connection.execute(query):
         rows.setdefault(row.customer_id, []).append(row)
     return {customer_id: _contacts(found) for customer_id, found in rows.items()}
-
-
-def open_issues(events: Iterable[Event], now: datetime) -> bool:
-    """Say whether a ticket, complaint or return is open, by events in the order in which they happened.
-
-    A ticket is open until it is closed; a complaint or return that nobody closes counts for thirty days.
-    """
-    tickets: dict[int | None, int] = {}
-    other: datetime | None = None
-    for event in events:
-        if event.kind == "ticket_opened":
-            tickets[event.order_id] = tickets.get(event.order_id, 0) + 1
-        elif event.kind == "ticket_closed":
-            # A closing that names no order, or another one, closes whichever is open.
-            key = event.order_id if tickets.get(event.order_id) else next((k for k, n in tickets.items() if n), None)
-            if tickets.get(key):
-                tickets[key] -= 1
-            other = None
-        elif event.kind in ("complaint", "return_requested"):
-            other = event.occurred_at
-        elif event.kind in ("returned", "refunded"):
-            other = None
-    return any(tickets.values()) or (other is not None and other + UNCLOSED > now)
 
 
 def locked(connection: Connection, customer_ids: Collection[int], now: datetime) -> dict[int, tuple[bool, bool]]:
