@@ -19,12 +19,12 @@ from bot.clock import ManualClock
 from bot.decide.lifecycle import OutreachState
 from bot.settings import Database as DatabaseSettings
 from bot.settings import Rates, Review
-from bot.store.decisions import decisions_of
+from bot.store.decisions import Decided, decisions_of
 from bot.store.outreach import Outreach, outreach
 from bot.store.shop import link_slack_user
 from bot.wiring import App
 from tests.integration.shop_rows import propose
-from tests.peers.local_slack import REVIEW_CHANNEL, TEAM, LocalSlack, shown_text, until
+from tests.peers.local_slack import REVIEW_CHANNEL, TEAM, Browser, LocalSlack, shown_text, until
 from tests.peers.slack_proxy import FaultProxy
 from tests.slack_requests import clicked, signed, submitted
 from tests.slack_world import AGENTS, MARIA, slack_settings
@@ -32,6 +32,7 @@ from tests.slack_world import AGENTS, MARIA, slack_settings
 pytestmark = pytest.mark.peer
 NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
 ROUNDS = 50
+ROUNDS_OVER_HTTP = 10  # the same race at the door for signed requests, whose clicks come in together more closely still
 QUEUE = int(os.environ.get("AFTERCARE_TEST_QUEUE", "150"))  # two thousand take minutes, most of them in the judge
 HOSTILE = [
     "<!channel> <!here> <!everyone>",
@@ -46,10 +47,15 @@ HOSTILE = [
 
 
 @pytest.fixture
-def app(peer: LocalSlack, proxy: FaultProxy, tmp_path: Path, sqlite_url: str) -> Iterator[App]:
+def mode() -> str:
+    return "http"
+
+
+@pytest.fixture
+def app(peer: LocalSlack, proxy: FaultProxy, tmp_path: Path, sqlite_url: str, mode: str) -> Iterator[App]:
     peer._control("reset", {})
     proxy.reset()
-    settings = slack_settings(peer, api_url=proxy.api_url, mode="http")
+    settings = slack_settings(peer, api_url=proxy.api_url, mode=mode)
     unpaced = settings.delivery.model_copy(update={"per_second": Rates(slack=0)})
     own = {"database": DatabaseSettings(url=sqlite_url), "home": tmp_path, "delivery": unpaced}
     running = App(settings.model_copy(update=own), ManualClock(NOON))
@@ -116,13 +122,75 @@ def play(app: App, peer: LocalSlack, turn: int) -> tuple[str, str]:
     return decision.kind.value, winner
 
 
-def test_fifty_times_eight_agents_approve_and_reject_at_once(app: App, peer: LocalSlack) -> None:
-    won = Counter(play(app, peer, turn)[0] for turn in range(ROUNDS))
+def test_many_times_eight_agents_approve_and_reject_at_once_over_http(app: App, peer: LocalSlack) -> None:
+    decided_in_a_race_and_sent_once(app, peer, Counter(play(app, peer, turn)[0] for turn in range(ROUNDS_OVER_HTTP)))
+
+
+def play_in_slack(app: App, peer: LocalSlack, browser: Browser, turn: int) -> str:
+    """Let eight agents decide at once on a new card in the workspace itself; return which kind of decision won.
+
+    The workspace shows one modal at a time, so the modal is opened once, and four agents submit it.
+    """
+    proposed = suggest(app, f"s{turn}")
+    app.tick()
+    card = cards(peer)[f"card:{proposed.id}"]
+    told_before = len(whispers(peer))
+    peer.click(AGENTS[0].id, card, "outreach_more", option="reject")
+    until(lambda: any(f"{proposed.id}:" in str(view.get("private_metadata")) for view in browser.stack), "the modal")
+    start = Barrier(len(AGENTS), timeout=30)
+    reason = {"select": {"type": "static_select", "selected_option": {"value": Review().reject_reasons[0]}}}
+
+    def act(n: int) -> None:
+        start.wait()
+        time.sleep(0.005 * ((n + turn) % 4))  # a rejection takes a little longer: let either be first
+        if n % 2:
+            peer.click(AGENTS[n].id, card, "outreach_approve")
+        else:
+            browser.submit(AGENTS[n].id, reason=reason)
+
+    with ThreadPoolExecutor(len(AGENTS)) as pool:
+        list(pool.map(act, range(len(AGENTS))))
+    (decision,) = until(lambda: decided(app, proposed.id), "a decision")
+    approved = decision.kind.value == "approve"
+    lost_clicks, lost_submits = len(AGENTS) // 2 - approved, len(AGENTS) // 2 - (not approved)
+    until(lambda: len(whispers(peer)) >= told_before + lost_clicks, "word to every loser of a click")
+    until(lambda: len(refused_submits(peer, proposed.id)) >= lost_submits, "word to every loser of a rejection")
+    assert len(whispers(peer)) == told_before + lost_clicks
+    assert len(refused_submits(peer, proposed.id)) == lost_submits
+    assert len(decided(app, proposed.id)) == 1
+    winner = decision.actor.rpartition(":")[2]
+    until(lambda: f"<@{winner}>" in shown_text(cards(peer)[f"card:{proposed.id}"]), "the winner on the card")
+    return decision.kind.value
+
+
+def decided(app: App, outreach_id: int) -> list[Decided]:
+    with app.database.read() as connection:
+        return decisions_of(connection, outreach_id)
+
+
+def refused_submits(peer: LocalSlack, outreach_id: int) -> list[dict[str, Any]]:
+    """The submits that were answered with an error on a field of the modal."""
+    answers = (entry.get("detail") or {} for entry in peer.log("ack"))
+    return [one for one in answers if f"Outreach {outreach_id} was already" in str(one.get("errors"))]
+
+
+@pytest.mark.parametrize("mode", ["socket"])
+def test_fifty_times_eight_agents_approve_and_reject_at_once_in_slack(app: App, peer: LocalSlack) -> None:
+    with peer.browser() as browser:
+        won = Counter(play_in_slack(app, peer, browser, turn) for turn in range(ROUNDS))
+    decided_in_a_race_and_sent_once(app, peer, won)
+
+
+def decided_in_a_race_and_sent_once(app: App, peer: LocalSlack, won: Counter[str]) -> None:
     assert set(won) == {"approve", "reject"}, "one kind always won: the rounds were no race"
     deliver_all(app)
-    sent = Counter(call["channel"] for call in to_customers(peer))
-    assert len(sent) == won["approve"]
-    assert set(sent.values()) == {1}
+    keys = Counter(
+        m["blocks"][0]["block_id"]
+        for channel in {call["channel"] for call in to_customers(peer)}
+        for m in peer.messages(channel)
+    )
+    assert len(keys) == won["approve"]
+    assert set(keys.values()) == {1}
 
 
 def deliver_all(app: App) -> None:
