@@ -6,6 +6,7 @@ import click
 
 from bot.commands.base import application, config_option, instant_argument, json_option, print_json, print_table
 from bot.commands.gaps import gap_options, show_gaps
+from bot.store.experiments import Segmentation
 
 __all__ = ["report_command"]
 
@@ -48,20 +49,30 @@ def gaps_command(days: int, as_of: str | None, as_json: bool) -> int:
 
 @report_command.command("lift")
 @click.option("--playbook", help="Only this one.")
+@click.option("--by", type=click.Choice([one.value for one in Segmentation]), help="Read each segment by itself.")
 @config_option
 @json_option
-def lift_command(playbook: str | None, as_json: bool) -> int:
-    """What check-ins changed, against the holdout, by intention to treat, with 95 % intervals."""
+def lift_command(playbook: str | None, by: str | None, as_json: bool) -> int:
+    """What check-ins changed, against the holdout, by intention to treat; readings hold however often one looks."""
     with application() as app:
-        found = app.insight.lift(playbook)
+        found = app.insight.lift(playbook, None if by is None else Segmentation(by))
     if as_json:
         print_json(one.line() for one in found)
         return 0
     if not found:
         click.echo("No outcomes yet: they are observed at the end of each horizon (predictors.*.horizon_days).")
     for one in found:
-        variant = "" if one.arm == "treated" else f" ({one.arm})"
-        click.echo(f"{one.playbook}{variant}, {one.outcome}: {one.text}")
+        name = one.playbook if one.arm == "treated" else f"{one.playbook} ({one.arm})"
+        where = "" if one.segment is None else f", {one.by} {one.segment}"
+        click.echo(f"{name}, {one.outcome}{where}: {one.text}")
+        for harm in one.harms:
+            if one.segment is None and harm.effect.treated.value + harm.effect.holdout.value > 0:
+                click.echo(f"    beside it: {harm.text}")
+    if by is not None and found:
+        click.echo(
+            "Of many segments some look special by chance: one is said to help or harm only where at most one in twenty of "
+            "those said so is expected to be false."
+        )
     return 0
 
 

@@ -27,6 +27,12 @@ class Reading(StrEnum):
     UNDECIDED = "undecided"  # the interval holds zero
     HELPS = "helps"  # fewer bad outcomes with contact, surely
     HARMS = "harms"  # more bad outcomes with contact, surely
+    MISMATCH = "mismatch"  # the arms are not as they were drawn: nothing may be read
+
+    @property
+    def decided(self) -> bool:
+        """Whether it names a winner."""
+        return self in (Reading.HELPS, Reading.HARMS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +64,10 @@ class Rate:
 
 @dataclass(frozen=True, kw_only=True)
 class Effect:
-    """Treated minus held out: negative is good, the outcome is a problem or a loss."""
+    """Treated minus held out: negative is good, the outcome is a problem or a loss.
+
+    Interval and reading are those of one look at a time set beforehand; whoever looks often goes by `bot.decide.sequential`.
+    """
 
     treated: Rate
     holdout: Rate
@@ -66,6 +75,11 @@ class Effect:
     low: float
     high: float
     reading: Reading
+
+    @property
+    def direction(self) -> Reading:
+        """Which way the difference points, if it is one."""
+        return Reading.HELPS if self.difference < 0 else Reading.HARMS
 
 
 def wilson(value: float, n: float) -> tuple[float, float]:

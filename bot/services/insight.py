@@ -1,78 +1,23 @@
 """What the loop achieved: lift per playbook against its holdout, and the figures of a span of days.
 
-Intervals come from `bot.decide.effect`; where there is too little, that is what is said.
+Lift is read by `bot.services.experiments.lift`; here are the figures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from bot.clock import Clock
 from bot.config import Settings
-from bot.decide.assignment import HOLDOUT
-from bot.decide.effect import FEWEST, Effect, Observation, Rate, Reading, measure
-from bot.services.prediction.labelling import CHURN, ISSUE
+from bot.services.experiments.lift import Lift, LiftReader
 from bot.store import insight as counts
 from bot.store.database import Database
 from bot.store.enums import DecisionKind
-from bot.store.outcomes import ObservedArm, observed_arms
+from bot.store.experiments import Segmentation
 
 __all__ = ["Insight", "Kpi", "Lift"]
-
-_BAD = {ISSUE: "had a problem", CHURN: "did not order again"}
-ALL_ARMS = "treated"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lift:
-    """What one playbook changed, over all its arms together (`arm` = treated) or by one variant."""
-
-    playbook: str
-    outcome: str
-    arm: str
-    effect: Effect
-    sent_share: float
-
-    def line(self) -> dict[str, Any]:
-        """Return the JSON object of `report lift`; rates are shares of bad outcomes."""
-        return {
-            "playbook": self.playbook,
-            "outcome": self.outcome,
-            "arm": self.arm,
-            "treated": _rate(self.effect.treated),
-            "holdout": _rate(self.effect.holdout),
-            "difference": round(self.effect.difference, 4),
-            "low": round(self.effect.low, 4),
-            "high": round(self.effect.high, 4),
-            "sent_share": round(self.sent_share, 4),
-            "reading": self.effect.reading.value,
-            "text": self.text,
-        }
-
-    @property
-    def text(self) -> str:
-        """The result in one honest sentence."""
-        treated, holdout = self.effect.treated, self.effect.holdout
-        if self.effect.reading is Reading.TOO_FEW:
-            return (
-                f"too few to say: {treated.n} customers drawn to be contacted, {holdout.n} held out, "
-                f"at least {FEWEST} of each and some bad outcomes are needed"
-            )
-        points = (
-            f"{self.effect.difference * 100:+.1f} points [{self.effect.low * 100:+.1f}, {self.effect.high * 100:+.1f}]"
-        )
-        said = {
-            Reading.HELPS: "it helps",
-            Reading.HARMS: "it harms",
-            Reading.UNDECIDED: "not decided: the interval holds zero",
-        }[self.effect.reading]
-        return (
-            f"{treated.value:.1%} of {treated.n} drawn to be contacted {_BAD.get(self.outcome, self.outcome)}, "
-            f"{holdout.value:.1%} of {holdout.n} held out: {points}; {said}"
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,15 +59,9 @@ class Insight:
         self._clock = clock
         self._settings = settings
 
-    def lift(self, playbook: str | None = None) -> list[Lift]:
-        """Return what each playbook changed; by variant too where there are several."""
-        with self._database.read() as connection:
-            observed = observed_arms(connection, (ISSUE, CHURN), self._clock.now())
-        groups: dict[tuple[str, str], list[ObservedArm]] = {}
-        for one in observed:
-            if playbook is None or one.playbook == playbook:
-                groups.setdefault((one.playbook, one.kind), []).append(one)
-        return [found for key in sorted(groups) for found in _lifts(*key, groups[key])]
+    def lift(self, playbook: str | None = None, by: Segmentation | None = None) -> list[Lift]:
+        """Return what each playbook changed; by variant too where there are several, by segment where one is named."""
+        return LiftReader(self._database, self._clock).lift(playbook, by)
 
     def kpis(self, days: int = 30) -> list[Kpi]:
         """Return the figures of the last days."""
@@ -163,38 +102,6 @@ class Insight:
             at_least=target.at_least if target else None,
             at_most=target.at_most if target else None,
         )
-
-
-def _lifts(playbook: str, kind: str, observed: Sequence[ObservedArm]) -> list[Lift]:
-    holdout = [_observation(one) for one in observed if one.arm == HOLDOUT]
-    treated = [one for one in observed if one.arm != HOLDOUT]
-    arms = sorted({one.arm for one in treated})
-    groups = {ALL_ARMS: treated}
-    if len(arms) > 1:
-        groups |= {arm: [one for one in treated if one.arm == arm] for arm in arms}
-    return [
-        Lift(
-            playbook=playbook,
-            outcome=kind,
-            arm=arm,
-            effect=measure([_observation(one) for one in group], holdout),
-            sent_share=_share(sum(one.treated for one in group), len(group)) or 0.0,
-        )
-        for arm, group in groups.items()
-    ]
-
-
-def _observation(one: ObservedArm) -> Observation:
-    return Observation(value=one.value, propensity=one.propensity)
-
-
-def _rate(rate: Rate) -> dict[str, Any]:
-    return {
-        "n": rate.n,
-        "rate": round(rate.value, 4),
-        "low": round(rate.low, 4),
-        "high": round(rate.high, 4),
-    }
 
 
 def _share(part: int, whole: int) -> float | None:

@@ -5,20 +5,49 @@ Outcomes are written by `bot.store.outcomes`; who was drawn into which arm, by `
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from bot.store.tables import metadata
 
-__all__ = ["Draw", "FirstOutcome", "first_outcomes", "order_draws"]
+__all__ = [
+    "HARMS",
+    "Draw",
+    "FirstOutcome",
+    "Segmentation",
+    "first_outcomes",
+    "harms_after",
+    "order_draws",
+    "segment_of",
+]
+
+# What nobody wants of a contact: the customer wants no more (calling it spam is among these), is annoyed, or needs help.
+HARMS = ("opt_out", "complaint", "ticket_opened")
 
 _outcomes = metadata.tables["outcomes"]
 _assignments = metadata.tables["assignments"]
 _outreaches = metadata.tables["outreaches"]
 _refusals = metadata.tables["refusals"]
+_touchpoints = metadata.tables["touchpoints"]
+_customers = metadata.tables["customers"]
+_order_lines = metadata.tables["order_lines"]
+_products = metadata.tables["products"]
+
+
+class Segmentation(StrEnum):
+    """By what customers are parted, each by what was known before the draw."""
+
+    COUNTRY = "country"
+    CATEGORY = "category"  # of the order's first product
+    BAND = "band"  # of the prediction at the draw
+    LOCALE = "locale"
+    CHANNEL = "channel"  # on which they were, or would have been, contacted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,3 +130,44 @@ def order_draws(connection: Connection, held_out_by: str, until: datetime) -> li
         .order_by(first.c.order_id, first.c.assignment_id)
     )
     return [Draw(**row._mapping) for row in connection.execute(query)]
+
+
+def harms_after(connection: Connection, kinds: Collection[str], now: datetime) -> dict[tuple[int, str], frozenset[str]]:
+    """Return, by assignment and kind of outcome, which of HARMS happened between the draw and the horizon, if any."""
+    out, happened = _outcomes.c, _touchpoints.c
+    query = (
+        sa.select(out.assignment_id, out.kind, happened.kind.label("harm"))
+        .join(_touchpoints, happened.customer_id == out.customer_id)
+        .where(
+            out.kind.in_(list(kinds)),
+            out.assignment_id.is_not(None),
+            out.recorded_at <= now,
+            happened.kind.in_(HARMS),
+            happened.occurred_at > out.anchor_at,
+            happened.occurred_at <= out.observed_at,
+            happened.recorded_at <= now,
+        )
+        .distinct()
+    )
+    found: dict[tuple[int, str], set[str]] = {}
+    for row in connection.execute(query):
+        found.setdefault((row.assignment_id, row.kind), set()).add(row.harm)
+    return {key: frozenset(harms) for key, harms in found.items()}
+
+
+def segment_of(by: Segmentation) -> sa.ColumnElement[Any]:
+    """Return what an outcome's customer or order belongs to, as a column beside `outcomes`."""
+    if by in (Segmentation.BAND, Segmentation.CHANNEL):
+        column = _assignments.c[by.value]
+        return sa.select(column).where(_assignments.c.id == _outcomes.c.assignment_id).scalar_subquery()
+    if by is Segmentation.CATEGORY:
+        return (
+            sa.select(_products.c.category)
+            .join(_order_lines, _order_lines.c.product_id == _products.c.id)
+            .where(_order_lines.c.order_id == _outcomes.c.order_id)
+            .order_by(_order_lines.c.line_no)
+            .limit(1)
+            .scalar_subquery()
+        )
+    column = _customers.c[by.value]
+    return sa.select(column).where(_customers.c.id == _outcomes.c.customer_id).scalar_subquery()

@@ -5,7 +5,7 @@ An outcome is written once and never changed. What counts as one is `bot.service
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql, sqlite
 
+from bot.store.experiments import Segmentation, segment_of
 from bot.store.tables import metadata
 
 __all__ = [
@@ -103,14 +104,28 @@ class NewOutcome:
 
 @dataclass(frozen=True, kw_only=True)
 class ObservedArm:
-    """One customer's outcome in an experiment."""
+    """One customer's outcome in an experiment.
 
+    Attributes
+    ----------
+    shares : mapping of str to float or None
+        How probable each arm was at this draw; None where only the propensity of the arm drawn was stored.
+    segment : str or None
+        What the customer or the order belongs to, where a segmentation was asked for; known before the draw.
+    """
+
+    assignment_id: int
+    customer_id: int
     playbook: str
     kind: str
     arm: str
     propensity: float
     treated: bool
     value: float
+    anchor_at: datetime
+    recorded_at: datetime
+    shares: Mapping[str, float] | None = None
+    segment: str | None = None
 
 
 def due_assignments(
@@ -227,11 +242,24 @@ def store_outcomes(connection: Connection, found: Iterable[NewOutcome], now: dat
     return len(rows)
 
 
-def observed_arms(connection: Connection, kinds: Collection[str], now: datetime) -> list[ObservedArm]:
+def observed_arms(
+    connection: Connection, kinds: Collection[str], now: datetime, by: Segmentation | None = None
+) -> list[ObservedArm]:
     """Return every customer's outcome in every experiment, as recorded by now."""
     columns = outcomes.c
+    segment = sa.null() if by is None else segment_of(by)
     query = sa.select(
-        columns.playbook, columns.kind, columns.arm, columns.propensity, columns.treated, columns.value
+        columns.assignment_id,
+        columns.customer_id,
+        columns.playbook,
+        columns.kind,
+        columns.arm,
+        columns.propensity,
+        columns.treated,
+        columns.value,
+        columns.anchor_at,
+        columns.recorded_at,
+        segment.label("segment"),
     ).where(
         columns.kind.in_(list(kinds)),
         columns.assignment_id.is_not(None),

@@ -173,8 +173,16 @@ def store_arm(
     propensity: float,
     salt: str,
     now: datetime,
+    band: str | None = None,
+    channel: str | None = None,
 ) -> StoredArm:
-    """Store a draw unless one stands already; return the one that stands."""
+    """Store a draw unless one stands already; return the one that stands.
+
+    Parameters
+    ----------
+    band, channel : str, optional
+        Of the prediction, and on which they would be contacted: known before the draw, in either arm.
+    """
     values = {
         "customer_id": customer_id,
         "playbook": playbook,
@@ -183,6 +191,8 @@ def store_arm(
         "propensity": propensity,
         "salt": salt,
         "drawn_at": now,
+        "band": band,
+        "channel": channel,
     }
     if (drawn := insert_once(connection, assignments, values)) is not None:
         return StoredArm(id=drawn, customer_id=customer_id, playbook=playbook, arm=arm, propensity=propensity)

@@ -132,6 +132,8 @@ patterns = table(
 assignments = table(
     "assignments", ref("customer_id", "customers"), text("playbook"), text("experiment"), text("arm"),
     number("propensity", null=False), text("salt"), instant("drawn_at"),
+    # What was known of both arms alike when it was drawn, so that results can be read by it.
+    text("band", null=True), text("channel", null=True),
     sa.UniqueConstraint("customer_id", "playbook", "experiment"),
 )  # fmt: skip
 

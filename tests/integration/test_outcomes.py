@@ -17,6 +17,7 @@ from bot.services.planning.playbooks import load_playbooks
 from bot.services.prediction.labelling import Labeller
 from bot.services.review.desk import ReviewDesk
 from bot.store.database import Database
+from bot.store.experiments import Segmentation
 from bot.store.outreach import NewOutreach, Outreach, change_state, insert_outreach, outreach
 from bot.store.tables import metadata
 from tests.integration.shop_rows import add_customer, add_order, add_touchpoint, insert, propose
@@ -31,15 +32,22 @@ def labeller(database: Database, clock: ManualClock) -> Labeller:
 
 
 def draw(
-    database: Database, key: str, now: datetime, arm: str = "holdout", playbook: str = "delivery_at_risk", **order: Any
+    database: Database,
+    key: str,
+    now: datetime,
+    arm: str = "holdout",
+    playbook: str = "delivery_at_risk",
+    propensity: float | None = None,
+    **order: Any,
 ) -> tuple[int, int]:
     """A customer drawn into an arm; returns the customer's and the order's id."""
+    probable = propensity or (0.1 if arm == "holdout" else 0.9)
     with database.write() as connection:
         customer_id = add_customer(connection, key, now - 30 * DAY)
         order_id = add_order(connection, f"o-{key}", customer_id, now - 9 * DAY, **order)
         assignment_id = insert(
             connection, "assignments", customer_id=customer_id, playbook=playbook, experiment=playbook, arm=arm,
-            propensity=0.1 if arm == "holdout" else 0.9, salt="s", drawn_at=now,
+            propensity=probable, salt="s", drawn_at=now,
         )  # fmt: skip
         insert(
             connection, "refusals", customer_id=customer_id, order_id=order_id, playbook=playbook, step="first",
@@ -173,8 +181,8 @@ def test_lift_is_read_by_the_arm_drawn_with_its_interval(
 ) -> None:
     start = clock.now()
     for number in range(80):
-        customer_id, order_id = draw(database, f"t{number}", start, arm="treatment")
-        held, held_order = draw(database, f"h{number}", start)
+        customer_id, order_id = draw(database, f"t{number}", start, arm="treatment", propensity=0.5)
+        held, held_order = draw(database, f"h{number}", start, propensity=0.5)
         with database.write() as connection:
             if number % 10 == 0:
                 add_touchpoint(connection, "complaint", customer_id, start + DAY, order_id)
@@ -191,6 +199,75 @@ def test_lift_is_read_by_the_arm_drawn_with_its_interval(
     assert found.effect.reading is Reading.HELPS
     assert "it helps" in found.text
     assert insight.lift("how_to_start") == []
+
+
+def test_arms_of_other_sizes_than_drawn_block_the_reading_and_say_what_to_look_for(
+    database: Database, clock: ManualClock, labeller: Labeller
+) -> None:
+    for number in range(60):
+        draw(database, f"t{number}", clock.now(), arm="treatment", propensity=0.5)
+        if number % 4 == 0:
+            draw(database, f"h{number}", clock.now(), propensity=0.5)
+    with database.write() as connection:
+        add_touchpoint(connection, "complaint", add_customer(connection, "x", clock.now()), clock.now())
+    clock.advance(HORIZON)
+    labeller.label()
+    (found,) = Insight(database, clock, Settings()).lift()
+    assert found.line()["reading"] == "mismatch"
+    assert "15 in holdout where about 38 were meant" in found.text
+    assert "look for outcomes that are seen in one arm only" in found.text
+
+
+def test_harm_stands_beside_the_benefit_and_counts_only_within_the_horizon(
+    database: Database, clock: ManualClock, labeller: Labeller
+) -> None:
+    start = clock.now()
+    for number in range(10):
+        wrote, _ = draw(database, f"t{number}", start, arm="treatment", propensity=0.5)
+        held, _ = draw(database, f"h{number}", start, propensity=0.5)
+        with database.write() as connection:
+            add_touchpoint(connection, "ticket_opened", held, start - DAY)
+            if number < 4:
+                add_touchpoint(connection, "opt_out", wrote, start + DAY)
+                add_touchpoint(connection, "opt_out", wrote, start + 2 * DAY)
+            if number == 9:
+                add_touchpoint(connection, "opt_out", held, start + HORIZON + DAY)
+    clock.advance(HORIZON + 2 * DAY)
+    labeller.label()
+    (found,) = Insight(database, clock, Settings()).lift()
+    (opted, complained, asked) = found.line()["harm"]
+    assert (opted["kind"], opted["treated"]["rate"], opted["holdout"]["rate"]) == ("opt_out", 0.4, 0.0)
+    assert (complained["kind"], asked["kind"]) == ("complaint", "ticket_opened")
+    assert asked["treated"]["rate"] == asked["holdout"]["rate"] == 0.0
+    assert "40.0% of those drawn to be contacted opted out, 0.0% of those held out" in found.harms[0].text
+
+
+def test_lift_is_read_by_segment_where_only_what_is_no_chance_is_called_an_effect(
+    database: Database, clock: ManualClock, labeller: Labeller
+) -> None:
+    start = clock.now()
+    for number in range(80):
+        wrote, order_id = draw(database, f"t{number}", start, arm="treatment", propensity=0.5)
+        held, held_order = draw(database, f"h{number}", start, propensity=0.5)
+        country = "DE" if number % 2 else "FR"
+        with database.write() as connection:
+            table = metadata.tables["customers"]
+            connection.execute(sa.update(table).where(table.c.id.in_([wrote, held])).values(country=country))
+            if country == "FR" and number % 4 == 0:
+                add_touchpoint(connection, "complaint", wrote, start + DAY, order_id)
+            if country == "DE" or number % 4 == 0:
+                add_touchpoint(connection, "complaint", held, start + DAY, held_order)
+    clock.advance(HORIZON)
+    labeller.label()
+    insight = Insight(database, clock, Settings())
+    germany, france = insight.lift(by=Segmentation.COUNTRY)
+    assert (germany.segment, germany.reading) == ("DE", Reading.HELPS)
+    assert (france.segment, france.reading) == ("FR", Reading.UNDECIDED)
+    assert germany.shrunk is not None
+    assert germany.effect.difference < germany.shrunk < (france.shrunk or 0)
+    for by in (Segmentation.BAND, Segmentation.CATEGORY, Segmentation.LOCALE, Segmentation.CHANNEL):
+        (whole,) = insight.lift(by=by)
+        assert (whole.by, whole.segment, whole.effect.treated.n) == (by.value, "unknown", 80)
 
 
 def test_little_is_called_too_few(database: Database, clock: ManualClock, labeller: Labeller) -> None:

@@ -269,6 +269,8 @@ class Planner:
             propensity=one.drawn.propensity,
             salt=self._settings.experiments.salt,
             now=now,
+            band=one.forecast.band,
+            channel=one.channel,
         )
 
     def _outreach(

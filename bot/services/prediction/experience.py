@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Protocol
 
 import polars as pl
 
@@ -13,12 +14,28 @@ from bot.decide.assignment import HOLDOUT
 from bot.services.prediction.champions import predictor_errors
 from bot.services.prediction.labelling import ISSUE
 from bot.store.database import Database
-from bot.store.experiments import Draw, first_outcomes, order_draws
+from bot.store.experiments import first_outcomes, order_draws
 from predictors.gain import OUTCOMES
 from predictors.treatment import DRAWS
 from predictors.uplift import require_outcomes
 
 __all__ = ["contact_propensities", "drawn_contacts", "observed_outcomes"]
+
+
+class Drawn(Protocol):
+    """What was drawn, how probably and when."""
+
+    @property
+    def playbook(self) -> str: ...
+
+    @property
+    def arm(self) -> str: ...
+
+    @property
+    def propensity(self) -> float: ...
+
+    @property
+    def anchor_at(self) -> datetime: ...
 
 
 def observed_outcomes(database: Database, horizon_days: int, until: datetime) -> pl.DataFrame:
@@ -50,7 +67,7 @@ def drawn_contacts(database: Database, until: datetime) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=dict(DRAWS), orient="row")
 
 
-def contact_propensities(found: Sequence[Draw]) -> list[float]:
+def contact_propensities(found: Sequence[Drawn]) -> list[float]:
     """Return how probable it was that each would be drawn to be contacted, whatever was drawn.
 
     A draw stores the probability of its own arm. Where a playbook has several variants, theirs is only a part of the

@@ -1,0 +1,1 @@
+"""What contacting changes: reading experiments, and running them."""
