@@ -243,9 +243,19 @@ class Encoder(Section):
     path: str = ""
 
 
+class Gaps(Section):
+    """When drafts of articles about what no article answers are proposed."""
+
+    every_days: Annotated[int, Field(ge=0)] = 7
+    customers: PositiveInt = 3
+    again_days: PositiveInt = 30
+    tell_days: PositiveInt = 30
+
+
 class Knowledge(Section):
     dir: str = ""
     encoder: Encoder = Encoder()
+    gaps: Gaps = Gaps()
     answer_threshold: Annotated[float, Field(ge=0, le=1)] = 0.62
     clarify_threshold: Annotated[float, Field(ge=0, le=1)] = 0.45
 

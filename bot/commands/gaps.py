@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from bot.commands.base import application, config_option, instant_argument, json_option, print_json, print_table
+from bot.errors import UsageError
 
-__all__ = ["gap_options", "show_gaps"]
+__all__ = ["gap_options", "propose_drafts", "show_gaps"]
 
 
 def gap_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -24,6 +25,22 @@ def gap_options(function: Callable[..., Any]) -> Callable[..., Any]:
     ):
         function = option(function)
     return function
+
+
+def propose_drafts(as_json: bool, *, alone: bool) -> int:
+    """Propose a draft for each gap that is large enough, and print what was proposed."""
+    if not alone:
+        raise UsageError("--propose looks at what was asked up to now; leave out --draft and --as-of")
+    with application() as app:
+        views = [app.gap_desk.view(one) for one in app.gap_desk.propose()]
+        customers = app.settings.knowledge.gaps.customers
+    if as_json:
+        print_json({"id": one.id, "title": one.title, "customers": one.customers, "times": one.times} for one in views)
+    elif views:
+        print_table("Proposed", ("", "title", "customers"), [(one.id, one.title, one.customers) for one in views])
+    else:
+        click.echo(f"Nothing new: no other gap of {customers} customers has an agent's reply to draft from.")
+    return 0
 
 
 def show_gaps(days: int, as_of: str | None, as_json: bool) -> int:

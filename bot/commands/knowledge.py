@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from bot.commands.base import application, config_option, instant_argument, json_option, print_json, print_table
-from bot.commands.gaps import gap_options, show_gaps
+from bot.commands.gaps import gap_options, propose_drafts, show_gaps
 from bot.errors import UsageError
 from bot.store.knowledge import StoredArticle
 
@@ -149,9 +149,14 @@ def lint_command(unused_days: int, as_json: bool) -> int:
 
 @kb_command.command("gaps")
 @click.option("--draft", type=click.IntRange(1), metavar="N", help="Print the draft of an article about gap N.")
+@click.option(
+    "--propose", is_flag=True, help="Propose drafts of articles to the agents in Slack, as the daily round does."
+)
 @gap_options
-def gaps_command(draft: int | None, days: int, as_of: str | None, as_json: bool) -> int:
+def gaps_command(draft: int | None, propose: bool, days: int, as_of: str | None, as_json: bool) -> int:
     """List what customers ask and no article answers, or draft an article; nothing is published."""
+    if propose:
+        return propose_drafts(as_json, alone=draft is None and as_of is None)
     if draft is not None:
         if as_json:
             raise UsageError("a draft is Markdown; leave out --json")
@@ -173,5 +178,6 @@ def _row(article: StoredArticle) -> dict[str, Any]:
         "valid_until": article.valid_until,
         "owner": article.owner,
         "review_by": article.review_by,
+        "origin": article.origin,
         "sha256": article.sha256,
     }

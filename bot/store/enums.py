@@ -65,6 +65,13 @@ class PatternAnswer(StrEnum):
     DISMISSED = "dismissed"  # an agent says that it is no problem: a label
 
 
+class GapState(StrEnum):
+    PROPOSED = "proposed"  # a draft waits for an agent
+    PUBLISHED = "published"  # it became a version of an article
+    DECLINED = "declined"  # an agent said: not now
+    WITHDRAWN = "withdrawn"  # somebody whose words it was made of was erased
+
+
 class DeliveryState(StrEnum):
     STARTED = "started"  # stands before the send
     SENT = "sent"  # evidence is recorded

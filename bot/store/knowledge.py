@@ -21,8 +21,10 @@ __all__ = [
     "NewVersion",
     "Saved",
     "StoredArticle",
+    "article_ids",
     "article_version",
     "current_articles",
+    "current_version",
     "retire",
     "save_version",
     "signature",
@@ -45,7 +47,10 @@ class Saved(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class NewVersion:
-    """The content of an article as it is to be kept; the validity is half-open, in instants."""
+    """The content of an article as it is to be kept; the validity is half-open, in instants.
+
+    `origin` says where it was written: `files` or `slack`.
+    """
 
     external_id: str
     title: str
@@ -59,6 +64,7 @@ class NewVersion:
     owner: str | None
     review_by: str | None
     sha256: str
+    origin: str = "files"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +131,18 @@ def current_articles(connection: Connection, *, include_retired: bool = False) -
     if not include_retired:
         statement = statement.where(articles.c.active.is_(True))
     return [_record(row) for row in connection.execute(statement)]
+
+
+def article_ids(connection: Connection) -> set[str]:
+    """Return the ids of all articles that there are or were."""
+    return set(connection.execute(sa.select(articles.c.external_id)).scalars())
+
+
+def current_version(connection: Connection, external_id: str) -> StoredArticle | None:
+    """Return the latest version of one article."""
+    newest_first = _select().where(articles.c.external_id == external_id).order_by(versions.c.version.desc())
+    row = connection.execute(newest_first.limit(1)).first()
+    return None if row is None else _record(row)
 
 
 def article_version(connection: Connection, version_id: int) -> StoredArticle | None:

@@ -20,7 +20,7 @@ from bot.decide.lifecycle import OutreachState, move
 from bot.errors import Refused
 from bot.store import tables as t
 from bot.store.consent import ERASED, suppress
-from bot.store.enums import ConversationState, Direction, Entity, EventState, HandoffState
+from bot.store.enums import ConversationState, Direction, Entity, EventState, GapState, HandoffState
 from bot.store.shop import Customer
 
 __all__ = ["everything_about", "remove"]
@@ -119,6 +119,8 @@ def _about(customer: Customer) -> list[tuple[sa.Table, sa.ColumnElement[bool]]]:
         (t.deliveries, deliveries),
         (t.utterances, _said(customer)),
         (t.ratings, t.ratings.c.utterance_id.in_(utterances)),
+        (t.gap_questions, t.gap_questions.c.utterance_id.in_(utterances)),
+        (t.gap_drafts, t.gap_drafts.c.id.in_(_drafts_of(utterances))),
         (t.handoffs, t.handoffs.c.conversation_id.in_(conversations)),
     ]
 
@@ -164,6 +166,7 @@ def _final(state: OutreachState) -> OutreachState:
 
 def _forget_conversations(connection: Connection, customer: Customer, now: datetime) -> None:
     conversations = connection.execute(_conversations(customer)).scalars().all()
+    _forget_drafts(connection, sa.select(t.utterances.c.id).where(_said(customer)), now)
     if (wrote := _wrote(customer)) is not None:  # into somebody else's conversation
         connection.execute(sa.delete(t.utterances).where(wrote, ~t.utterances.c.conversation_id.in_(conversations)))
     for conversation in conversations:
@@ -192,6 +195,29 @@ def _forget_conversations(connection: Connection, customer: Customer, now: datet
             .where(t.conversations.c.id == conversation)
             .values(thread=f"erased:{conversation}", state=ConversationState.CLOSED.value, updated_at=now)
         )
+
+
+def _forget_drafts(connection: Connection, said: sa.Select[tuple[int]], now: datetime) -> None:
+    """Empty the drafts of articles that were made of somebody's words; one that waits is withdrawn."""
+    table = t.gap_drafts
+    for row in connection.execute(sa.select(table).where(table.c.id.in_(_drafts_of(said)))).all():
+        waits = row.state == GapState.PROPOSED.value
+        state = {"state": GapState.WITHDRAWN.value, "decided_at": now} if waits else {}
+        connection.execute(
+            sa.update(table).where(table.c.id == row.id)
+            .values(name="", title="", body="", questions=[], version=row.version + 1, **state)
+        )  # fmt: skip
+        connection.execute(
+            sa.update(t.slack_posts)
+            .where(t.slack_posts.c.subject == str(row.id), t.slack_posts.c.purpose == "gap")
+            .values(shown="")
+        )
+    connection.execute(sa.delete(t.gap_questions).where(t.gap_questions.c.utterance_id.in_(said)))
+
+
+def _drafts_of(utterances: sa.Select[tuple[int]]) -> sa.Select[tuple[int]]:
+    table = t.gap_questions
+    return sa.select(table.c.gap_draft_id).where(table.c.utterance_id.in_(utterances))
 
 
 def _emptied(table: sa.Table) -> dict[str, Any]:

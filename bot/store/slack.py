@@ -25,6 +25,7 @@ __all__ = [
     "ACTIVE",
     "CARD",
     "DIGEST",
+    "GAP",
     "HANDOFF",
     "OFFER",
     "PATTERN",
@@ -55,6 +56,8 @@ customers = metadata.tables["customers"]
 CARD, HANDOFF, DIGEST, SENDING = "card", "handoff", "digest", "sending"
 # Offers to send at once (subject: the step's id) and patterns (subject: the pattern's id); their cards say what is `shown`.
 OFFER, PATTERN = "offer", "pattern"
+# Drafts of articles (subject: the draft's id).
+GAP = "gap"
 _HOME = "home"
 ACTIVE = (HandoffState.OPEN, HandoffState.TAKEN)
 _ACTIVE = tuple(state.value for state in ACTIVE)

@@ -20,6 +20,7 @@ from bot.store.enums import (
     DeliveryState,
     Direction,
     EventState,
+    GapState,
     HandoffState,
     ModelStatus,
     PatternAnswer,
@@ -254,7 +255,22 @@ article_versions = table(
     "article_versions", ref("article_id", "articles"), whole("version"), text("title"), text("body"), json("questions"), json("tags"),
     text("locale"), json("products"), instant("valid_from", null=True), instant("valid_until", null=True),
     text("owner", null=True), text("review_by", null=True), text("sha256"), instant("recorded_at"),
+    text("origin", server_default="files"),
     sa.UniqueConstraint("article_id", "version"),
+)  # fmt: skip
+
+# Drafts of articles about what no article answers, and the questions that each is to answer, with what became of telling.
+gap_drafts = table(
+    "gap_drafts", text("state"), whole("version"), text("name"), text("title"), text("body"), json("questions"), text("locale"),
+    whole("times"), whole("customers"), number("affected", null=False), instant("proposed_at"),
+    instant("decided_at", null=True), text("decided_by", null=True), ref("article_version_id", "article_versions", null=True),
+    one_of("state", GapState), sa.Index(None, "state"),
+)  # fmt: skip
+
+gap_questions = table(
+    "gap_questions", ref("gap_draft_id", "gap_drafts"), ref("utterance_id", "utterances"),
+    text("told", null=True), instant("told_at", null=True), ref("outreach_id", "outreaches", null=True),
+    sa.UniqueConstraint("gap_draft_id", "utterance_id"), sa.Index(None, "utterance_id"),
 )  # fmt: skip
 
 # --- Labels, consent, and the machine's own memory -----------------------------------------------------

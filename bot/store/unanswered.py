@@ -14,8 +14,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from bot.store.enums import Author, Direction
-from bot.store.tables import conversations, customers, predictions, ratings, utterances
+from bot.store.enums import Author, Direction, GapState
+from bot.store.tables import conversations, customers, gap_drafts, gap_questions, predictions, ratings, utterances
 
 __all__ = ["AgentReply", "Unanswered", "agent_replies", "unanswered"]
 
@@ -59,7 +59,8 @@ class AgentReply:
 def unanswered(connection: Connection, since: datetime, until: datetime) -> list[Unanswered]:
     """Return the questions that were recorded in a span of time and no article answered, oldest first.
 
-    They were handed over for want of an article, or an article was quoted and rated as no help.
+    They were handed over for want of an article, or an article was quoted and rated as no help. Those for which an
+    article was published since are left out.
     """
     answer = utterances.alias("answer")
     # The bot's utterance is named after the message that it answers.
@@ -72,6 +73,11 @@ def unanswered(connection: Connection, since: datetime, until: datetime) -> list
             answer.c.article_version_id.is_not(None),
             ratings.c.helped.is_(False),
         )
+    )
+    written_for = sa.exists(
+        sa.select(gap_questions.c.id)
+        .join(gap_drafts, gap_drafts.c.id == gap_questions.c.gap_draft_id)
+        .where(gap_questions.c.utterance_id == utterances.c.id, gap_drafts.c.state == GapState.PUBLISHED.value)
     )
     risk = (
         sa.select(predictions.c.probability)
@@ -104,6 +110,7 @@ def unanswered(connection: Connection, since: datetime, until: datetime) -> list
             sa.or_(utterances.c.decision == "handoff", sa.and_(utterances.c.decision == "answer", rated)),
             utterances.c.recorded_at >= since,
             utterances.c.recorded_at <= until,
+            ~written_for,
         )
         .order_by(utterances.c.id)
     )

@@ -172,6 +172,7 @@ class App(PlanningParts):
             Step(name="drift", work=lambda: self.drift.look_if_due(), required=False),
             Step(name="retrain", work=lambda: self.drift.retrain_if_due(), required=False),
             Step(name="patterns", work=lambda: self.patterns.refresh(), required=False),
+            Step(name="gaps", work=lambda: self.gap_desk.look_if_due(), required=False),
             Step(name="experience", work=lambda: self.touchpoint_ledger.learn_if_due(), required=False),
         ]
         return DailyRound(self.database, self.clock, self.settings, steps)
@@ -207,6 +208,7 @@ class App(PlanningParts):
         """Do what time does to check-ins, and show it."""
         self.upkeep.run()
         self.conversations.resume()  # what they decide to say leaves with the next delivery
+        self.telling.tell()
         self._show()
 
     def deliver(self) -> None:

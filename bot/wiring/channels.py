@@ -75,6 +75,6 @@ def build_slack(app: App) -> SlackConnection | None:
         send_utterance=(lambda _: None) if app.settings.delivery.by_workers else app.deliverer.send_utterance,
         stopping=app.stopping,
         playbooks=lambda: app.playbooks,
-        desks=Desks(earning=app.earning, patterns=app.pattern_desk),
+        desks=Desks(earning=app.earning, patterns=app.pattern_desk, gaps=app.gap_desk),
         unasked=lambda: app.autopilot.run(),
     )

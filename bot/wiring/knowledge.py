@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from bot.services.conversation.conversations import Conversations
     from bot.services.knowledge.curation import Curation
     from bot.services.knowledge.desk import KnowledgeDesk
+    from bot.services.knowledge.gap_desk import GapDesk
 else:
     Conversations = OnFirstUse("bot.services.conversation.conversations", "Conversations")
     Curation = OnFirstUse("bot.services.knowledge.curation", "Curation")
     KnowledgeDesk = OnFirstUse("bot.services.knowledge.desk", "KnowledgeDesk")
+    GapDesk = OnFirstUse("bot.services.knowledge.gap_desk", "GapDesk")
 
 __all__ = ["KnowledgeParts"]
 
@@ -41,3 +43,8 @@ class KnowledgeParts(Ground):
     def curation(self) -> Curation:
         """Looks over articles and unanswered questions."""
         return Curation(self.database, self.clock, self.settings, self.knowledge)
+
+    @cached_property
+    def gap_desk(self) -> GapDesk:
+        """Takes what agents say to drafts of articles."""
+        return GapDesk(self.database, self.clock, self.settings, self.curation)

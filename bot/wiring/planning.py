@@ -22,6 +22,7 @@ from bot.wiring.prediction import PredictionParts
 # These import polars: seconds that most commands can do without.
 if TYPE_CHECKING:
     from bot.services.knowledge.previewing import previewing
+    from bot.services.knowledge.telling import Telling
     from bot.services.planning.forecasting import rescoring_by
     from bot.services.planning.large_shop import LargeShop, tasks_of
     from bot.services.planning.parts import Parts
@@ -30,6 +31,7 @@ else:
     LargeShop = OnFirstUse("bot.services.planning.large_shop", "LargeShop")
     Parts = OnFirstUse("bot.services.planning.parts", "Parts")
     Planner = OnFirstUse("bot.services.planning.planner", "Planner")
+    Telling = OnFirstUse("bot.services.knowledge.telling", "Telling")
     previewing = OnFirstUse("bot.services.knowledge.previewing", "previewing")
     rescoring_by = OnFirstUse("bot.services.planning.forecasting", "rescoring_by")
     tasks_of = OnFirstUse("bot.services.planning.large_shop", "tasks_of")
@@ -60,6 +62,12 @@ class PlanningParts(PredictionParts, KnowledgeParts):
             index=self.knowledge.index,
             preview=previewing(self.database, self.clock, self.settings, self.knowledge),
         )
+
+    @cached_property
+    def telling(self) -> Telling:
+        """Tells those who asked what an article answers since."""
+        versions = {one.id: one.version for one in self.playbooks.all}
+        return Telling(self.database, self.clock, self.settings, self.catalogue, versions)
 
     @cached_property
     def levels(self) -> Levels:

@@ -215,7 +215,7 @@ def test_a_draft_is_printed_and_nothing_is_published(
     before = versions()
     assert run(["kb", "gaps", "--draft", "1", "--config", str(config)]) == 0
     draft = capsys.readouterr().out
-    assert draft.endswith("---\n\nDear [name],\n\nyes, it is. [31mCall [number].\n")
+    assert draft.endswith("---\n\nyes, it is. [31mCall [number].\n")
     assert "\x1b" not in draft
     assert versions() == before
     for wrong in (["--draft", "2"], ["--draft", "0"], ["--draft", "1", "--json"]):

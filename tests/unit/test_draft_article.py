@@ -7,10 +7,11 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.services.knowledge.drafting import draft_article
+from bot.services.knowledge.drafting import draft_article, draft_of
 from bot.services.knowledge.gaps import Gap, find_gaps
 from bot.store.unanswered import AgentReply, Unanswered
 from messages.reading import ArticleFile, Problem, read_article
@@ -45,8 +46,22 @@ def test_a_draft_holds_the_question_the_reply_and_where_both_come_from() -> None
     assert article is not None
     assert (article.id, article.title, article.locale) == ("is-the-iron-pan-kosher", "Is the iron pan kosher?", "en")
     assert article.questions == ("Is the iron pan kosher?",)
-    assert article.body == "Dear [name],\n\nyes: write to [address]"
+    assert article.body == "yes: write to [address]"
     assert (article.owner, article.review_by) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("reply", "body"),
+    [
+        ("Hello Anna,\n\nyes.\nOn any hob.\n\nKind regards\nAda Agent", "yes.\nOn any hob."),
+        ("Hallo Frau Born,\nja, das geht.\n\nViele Grüße", "ja, das geht."),
+        ("Hello, please send it back.", "Hello, please send it back."),
+        ("Hello Anna,", "Hello [name],"),
+        ("Yes.\n\nThanks", "Yes."),
+    ],
+)
+def test_a_draft_has_no_greeting_and_no_closing(reply: str, body: str) -> None:
+    assert draft_of(gap("Kosher?", reply)).body == body
 
 
 def test_an_id_that_is_taken_is_not_taken_again() -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from bot.channels.slack import modals
 from bot.channels.slack.cards import outreach_card, section
 from bot.channels.slack.checks import InvalidPayload, check_message, check_view
+from bot.channels.slack.gap_board import edit_gap, gap_card
 from bot.channels.slack.handoffs import handoff_card, thread_line
 from bot.channels.slack.identity import Roster
 from bot.channels.slack.payloads import (
@@ -39,7 +40,8 @@ from bot.services.review.cards import CardView, build_card
 from bot.services.review.desk import DRAFT_LIMIT
 from bot.settings import Review
 from bot.store.decisions import CardFacts
-from bot.store.enums import Author, Direction, HandoffState
+from bot.store.enums import Author, Direction, GapState, HandoffState
+from bot.store.gap_drafts import GapDraft
 from bot.store.outreach import Outreach
 from bot.store.slack import HandoffFacts, Words
 from tests.unit.test_slack_text import nasty
@@ -145,6 +147,21 @@ def test_every_handover_is_valid_and_mentions_nobody(text: str, name: str, reaso
     modal = modals.handoff_reply(facts, text)
     check_view(modal)
     assert set(mentions([rendered.text, rendered.blocks, modal])) <= {"<@U0ADA"}
+
+
+@settings(max_examples=30, deadline=None)
+@given(text=words, question=words, state=st.sampled_from(list(GapState)))
+def test_every_draft_of_an_article_is_valid_and_mentions_nobody(text: str, question: str, state: GapState) -> None:
+    text, question = made(text), made(question)
+    view = GapDraft(
+        id=7, version=3, state=state, name=question, title=question, body=text, questions=(question,) * 9, locale="en",
+        times=4, customers=3, affected=1.0, proposed_at=NOW, decided_at=NOW, decided_by="slack:T1:U0ADA",
+        article_version_id=1, article=(question, 2),
+    )  # fmt: skip
+    rendered = gap_card(view, ROSTER)
+    check_message(rendered.text, rendered.blocks)
+    check_view(edit_gap(view))
+    assert set(mentions([rendered.text, rendered.blocks])) <= {"<@U0ADA"}
 
 
 def test_a_draft_too_long_for_a_field_is_not_offered_for_editing_cut() -> None:

@@ -36,7 +36,13 @@ __all__ = ["AgentActions"]
 log = structlog.get_logger(__name__)
 
 # Where a modal shows an error: the input block.
-_FIELDS = {ModalId.EDIT: "draft", ModalId.REJECT: "reason", ModalId.SNOOZE: "until", ModalId.HANDOFF_REPLY: "reply"}
+_FIELDS = {
+    ModalId.EDIT: "draft",
+    ModalId.REJECT: "reason",
+    ModalId.SNOOZE: "until",
+    ModalId.HANDOFF_REPLY: "reply",
+    ModalId.GAP: "body",
+}
 
 
 class AgentActions:
@@ -212,6 +218,8 @@ class AgentActions:
                 self._review.snooze(*target(submission.reference), person.actor, until, event_key=key)
             case ModalId.HANDOFF_REPLY:
                 self._handoffs.store(submission)
+            case ModalId.GAP if self._boards is not None:
+                self._boards.submit(submission)
 
     def submit_again(self, submission: Submission) -> dict[str, str]:
         """Decide what a crash may have left undecided; decisions know their key, a reply is looked for."""
@@ -228,6 +236,8 @@ class AgentActions:
             self._home.refresh(submission.person)
         elif submission.modal == ModalId.BULK:
             self._approve_together(submission)
+        elif submission.modal == ModalId.GAP and self._boards is not None:
+            self._boards.submitted()
 
     def _approve_together(self, submission: Submission) -> None:
         try:

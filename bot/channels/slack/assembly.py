@@ -16,6 +16,7 @@ from bot.channels.slack.channel import linkable_hosts
 from bot.channels.slack.commands import AgentCommands
 from bot.channels.slack.customers import CustomerMessages
 from bot.channels.slack.desk import SlackDesk
+from bot.channels.slack.gap_board import GapBoard
 from bot.channels.slack.handoff_actions import HandoffActions
 from bot.channels.slack.home import AgentHome
 from bot.channels.slack.identity import Roster
@@ -67,7 +68,11 @@ def build_boards(ground: Ground, roster: Roster) -> list[Board]:
     """Build what stands in the review channel beside cards and hand-overs."""
     if ground.desks is None:
         return []
-    return [OfferBoard(ground.desks.earning, ground.clock, roster), PatternBoard(ground.desks.patterns, roster)]
+    boards: list[Board] = [
+        OfferBoard(ground.desks.earning, ground.clock, roster),
+        PatternBoard(ground.desks.patterns, roster),
+    ]
+    return boards if ground.desks.gaps is None else [*boards, GapBoard(ground.desks.gaps, roster)]
 
 
 def assemble(

@@ -12,9 +12,11 @@ import structlog
 from bot.channels.slack.api import SlackApi
 from bot.channels.slack.autonomy_cards import BoardAction, copy_modal
 from bot.channels.slack.desk import SlackDesk
-from bot.channels.slack.payloads import Click, number, target
+from bot.channels.slack.gap_actions import GapActions
+from bot.channels.slack.payloads import Click, Submission, number, target
 from bot.decide.playbook import Autonomy
 from bot.errors import InputError, Refused
+from bot.services.knowledge.gap_desk import GapDesk
 from bot.services.planning.pattern_desk import PatternDesk, Proposed
 from bot.services.review.desk import ReviewDesk
 from bot.services.review.earning import Earning
@@ -40,6 +42,7 @@ class Desks:
 
     earning: Earning
     patterns: PatternDesk
+    gaps: GapDesk | None = None
 
 
 class BoardActions:
@@ -51,6 +54,7 @@ class BoardActions:
         self._desk = desk
         self._earning = desks.earning
         self._patterns = desks.patterns
+        self._gaps = None if desks.gaps is None else GapActions(api, desk, desks.gaps)
 
     def click(self, click: Click) -> bool:
         """Do what was clicked; False: it is none of these buttons.
@@ -87,8 +91,18 @@ class BoardActions:
             case BoardAction.APPROVE_ALL:
                 self._approve_all(click)
             case _:
-                return False
+                return self._gaps is not None and self._gaps.click(click)
         return True
+
+    def submit(self, submission: Submission) -> None:
+        """Do what a modal of a board asks for; raises as `click` does."""
+        if self._gaps is None:
+            raise InputError("this is too old to be used; look at the newest message in this channel")
+        self._gaps.submit(submission)
+
+    def submitted(self) -> None:
+        """Show what was submitted."""
+        self._desk.sync()
 
     def _go_back(self, offer_id: int, actor: str) -> None:
         playbook = self._earning.playbook_of(offer_id)

@@ -74,6 +74,7 @@ class ModalId(StrEnum):
     BULK = "home_bulk"
     NOTICE = "aftercare_notice"
     HANDOFF_REPLY = "handoff_reply"
+    GAP = "gap_edit"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from bot.services.knowledge.linting import BROKEN, Finding, Shelf, lint
 from bot.store import knowledge as store
 from bot.store.database import Database
 from bot.store.unanswered import agent_replies, unanswered
+from messages.encoder import TextEncoder
 from messages.reading import SHIPPED_ARTICLES, read_folder
 
 __all__ = ["Curation", "Finding", "Gap"]
@@ -30,6 +31,11 @@ class Curation:
         self._clock = clock
         self._settings = settings
         self._knowledge = knowledge
+
+    @property
+    def encoder(self) -> TextEncoder | None:
+        """What judges which texts mean the same, None where there is none."""
+        return self._knowledge.encoder
 
     def lint(self, unused_days: int = 180) -> list[Finding]:
         """Return what is to be mended in the articles in use and in the configured folder, by article.

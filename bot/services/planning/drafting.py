@@ -17,7 +17,7 @@ from bot.services.review.cards import first_name
 from messages.catalogue import LOCALES, Catalogue
 from messages.knowledge import Article, KnowledgeIndex
 
-__all__ = ["Drafted", "Drafter"]
+__all__ = ["Drafted", "Drafter", "shortened"]
 
 # A check-in is read on a telephone: so much of an article fits, the link leads to the rest.
 ANSWER_LIMIT = 1200
@@ -70,7 +70,7 @@ class Drafter:
                 "product_name": product_name,
                 "promised_on": self._day(order.promised_at, locale) if order is not None else None,
                 "article_title": cited[0].title if cited else None,
-                "article_answer": _shorten(cited[1]) if cited else None,
+                "article_answer": shortened(cited[1]) if cited else None,
                 "article_url": None,
             },
         )
@@ -121,7 +121,7 @@ def _language(locale: str) -> str:
     return locale.replace("_", "-").split("-")[0].lower()
 
 
-def _shorten(text: str) -> str:
+def shortened(text: str) -> str:
     words = text.strip()
     if len(words) <= ANSWER_LIMIT:
         return words
