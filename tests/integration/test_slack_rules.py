@@ -14,9 +14,11 @@ import sqlalchemy as sa
 import yaml
 
 from bot.channels.slack import modals
+from bot.channels.slack.actions import AgentActions
 from bot.channels.slack.api import SlackApi
 from bot.channels.slack.bulk_view import recap
 from bot.channels.slack.cards import outreach_card
+from bot.channels.slack.customers import CustomerMessages
 from bot.channels.slack.handoffs import handoff_card
 from bot.channels.slack.home_view import agent_home
 from bot.channels.slack.identity import resolve
@@ -43,6 +45,25 @@ def scene(sqlite_database: Database, clock: ManualClock) -> Iterator[Scene]:
         running.connection.start()
         yield running
         running.connection.stop()
+
+
+@pytest.mark.parametrize(
+    ("action", "told", "untold"),
+    [("answer_helped", "the word *human*", "card"), ("outreach_approve", "unless the card says so", "human")],
+)
+def test_what_breaks_is_told_to_agents_and_customers_in_words_that_help_them(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, action: str, told: str, untold: str
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("no such thing")
+
+    monkeypatch.setattr(CustomerMessages, "choose", broken)
+    monkeypatch.setattr(AgentActions, "click", broken)
+    scene.click_seen_alone(action, "1:1")
+    scene.finish()
+    (answer,) = scene.slack.bodies("response")
+    assert told in answer["text"]
+    assert untold not in answer["text"]
 
 
 def test_what_comes_in_is_recorded_and_acknowledged_before_it_is_worked_on(scene: Scene) -> None:

@@ -53,6 +53,14 @@ _ANY = re.compile(".*", re.DOTALL)
 # These end the installation: nothing may be sent any more.
 REVOKING = frozenset({"app_uninstalled", "tokens_revoked"})
 UNREADABLE = "This command cannot be read. Try it again, or open the cards in the review channel."
+# What breaks is told to whom it concerns: agents have cards to look at, customers have not.
+FAILED = (
+    "That did not work, and it is not your fault. Nothing was decided unless the card says so. Reference: {reference}"
+)
+FAILED_FOR_CUSTOMERS = (
+    "That did not work, and it is not your fault. Please write to me what you wanted to say; the word *human* brings a "
+    "person. Reference: {reference}"
+)
 WRONG_TEAM = "This belongs to another workspace; nothing was changed."
 
 
@@ -177,7 +185,8 @@ class Intake:
                 pass
 
     def _apologise(self, received: Received, reference: str) -> None:
-        words = f"That did not work, and it is not your fault. Nothing was decided unless the card says so. Reference: {reference}"
+        by_customer = isinstance(received, Click) and received.action in CHOICE_OF
+        words = (FAILED_FOR_CUSTOMERS if by_customer else FAILED).format(reference=reference)
         try:
             if isinstance(received, Command) or (isinstance(received, Click) and not received.in_view):
                 self._telling.tell(received, words)
