@@ -5,6 +5,9 @@
 An invented shop whose orders end badly with a known probability if left alone; a contact prevents seven in ten of the issues that
 would have come after it. Three ways of learning from it: from all orders as they ended, from those that were left alone, and
 from those weighted (`predictors.treatment`). Printed is the mean predicted risk of the orders of high signal beside the true one.
+
+Then what contacts do to the histories of poor sellers, whose check-ins make them look safe (`predictors.standing`), beside the same
+histories had nobody been contacted; and to BG/NBD, where customers are contacted when they fall silent.
 """
 
 from __future__ import annotations
@@ -12,14 +15,20 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
 
+from benchmarks.shops.contacted import POOR, SellersShop, buyers_shop, sellers_shop, true_buying
+from predictors.churn_training import purchases_at
+from predictors.customers import customer_features
+from predictors.features import issue_features
 from predictors.frames import Array, expit
 from predictors.issue import LogisticModel
+from predictors.moments import Moment, issue_subjects, order_moments
+from predictors.purchases import BetaGeoModel
 from predictors.snapshot import INSTANT, Snapshot, empty
 from predictors.treatment import CONTACT, DRAWS, WEIGHT, left_alone
 
@@ -95,6 +104,92 @@ SHOPS: dict[str, Callable[[int, int], ContactedShop]] = {
 }
 
 
+HISTORY_WAYS = ("as they ended", "left alone", "left alone, weighted")
+HISTORIES = ("seller_bad_rate", "seller_trouble_rate")
+# Of a customer who buys for the first time: their next year.
+YEAR_WEEKS = 52.0
+NEW = pl.DataFrame({"frequency": [0.0], "recency_weeks": [0.0], "age_weeks": [0.0]})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Missed:
+    """By how much a feature misses what it would be had nobody been contacted."""
+
+    truth: float
+    bias: float
+    error: float  # root of the mean square
+
+
+def history_bias(contacts: str, way: str, *, orders: int, repeats: int) -> dict[str, Missed]:
+    """Measure the histories of poor sellers, in one of `HISTORY_WAYS`, at the purchases of the last fifth of the orders."""
+    truths, found = [], []
+    for seed in range(repeats):
+        shop = sellers_shop(seed, orders, drawn=contacts == "drawn by the product")
+        truths.append(_histories(shop.left_alone, orders))
+        found.append(_histories(_seen(shop, way), orders))
+    truth, seen = pl.concat(truths), pl.concat(found)
+    missed = {name: (seen[name] - truth[name]).to_numpy() for name in HISTORIES}
+    return {
+        name: Missed(
+            truth=float(np.mean(truth[name].to_numpy())),
+            bias=float(by.mean()),
+            error=float(np.sqrt((by**2).mean())),
+        )
+        for name, by in missed.items()
+    }
+
+
+def _seen(shop: SellersShop, way: str) -> Snapshot:
+    if way == "left alone, weighted":
+        return shop.snapshot
+    points = shop.snapshot.touchpoints
+    if way == "as they ended":
+        points = points.filter(pl.col("kind") != CONTACT)
+    return replace(shop.snapshot, touchpoints=points, draws=pl.DataFrame(schema=dict(DRAWS)))
+
+
+def _histories(snapshot: Snapshot, orders: int) -> pl.DataFrame:
+    moments = order_moments(snapshot, due_days=14)
+    features = issue_features(snapshot, moments, issue_subjects(moments, Moment.PLACED), Moment.PLACED)
+    poor = snapshot.order_lines.filter(pl.col("seller_id").cast(pl.Int64) < POOR)["order_id"]
+    return features.filter(pl.col("order_id") >= 0.8 * orders, pl.col("order_id").is_in(poor.implode()))
+
+
+def fitted_buying(seed: int, customers: int) -> dict[str, BetaGeoModel]:
+    """Fit BG/NBD to what customers bought in all, and to what they bought until they were contacted."""
+    shop = buyers_shop(seed, customers)
+    return {
+        "all purchases": BetaGeoModel().fit(customer_features(shop, shop.until)),
+        "until the first contact": purchases_at(shop, shop.until),
+    }
+
+
+def _print_histories(orders: int, repeats: int) -> None:
+    for contacts in SHOPS:
+        print(f"histories of poor sellers, contacts {contacts}:")
+        for way in HISTORY_WAYS:
+            missed = history_bias(contacts, way, orders=orders, repeats=repeats)
+            said = (
+                f"{name} {one.truth + one.bias:.3f} (truth {one.truth:.3f}, bias {one.bias:+.3f}, error {one.error:.3f})"
+                for name, one in missed.items()
+            )
+            print(f"  {way:22s} {'; '.join(said)}")
+
+
+def _print_buying(customers: int, repeats: int) -> None:
+    truth = true_buying()
+    bought, silent = truth.expected_purchases(NEW, YEAR_WEEKS)[0], truth.silent(NEW, YEAR_WEEKS)[0]
+    print(f"BG/NBD of a new customer's next year: {bought:.3f} purchases, silent {silent:.3f}")
+    fits = [fitted_buying(seed, customers) for seed in range(repeats)]
+    for way in fits[0]:
+        found = [(fit[way].expected_purchases(NEW, YEAR_WEEKS)[0], fit[way].silent(NEW, YEAR_WEEKS)[0]) for fit in fits]
+        mean, spread = np.mean(found, axis=0), np.std(found, axis=0)
+        print(
+            f"  {way:24s} {mean[0]:.3f} purchases (bias {mean[0] - bought:+.3f}, sd {spread[0]:.3f}), "
+            f"silent {mean[1]:.3f} (bias {mean[1] - silent:+.3f}, sd {spread[1]:.3f})"
+        )
+
+
 def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description="What contacts do to a risk model.")
@@ -109,6 +204,8 @@ def main() -> int:
         for way in WAYS:
             means = [predicted(shop, way)[rows].mean() for shop, rows in zip(shops, high, strict=True)]
             print(f"  {way:22s} {np.mean(means):.3f} (bias {np.mean(means) - truth:+.3f}, sd {np.std(means):.3f})")
+    _print_histories(given.orders, given.repeats)
+    _print_buying(given.orders, given.repeats)
     return 0
 
 

@@ -19,7 +19,7 @@ import polars as pl
 from predictors.calibration import levelled, mean_log_loss, shifted_to
 from predictors.churn import SILENCE, ChurnBlend, ChurnModel, with_silence
 from predictors.churn_treatment import customers_left_alone
-from predictors.customers import bought_within, customer_features
+from predictors.customers import bought_within, customer_features, purchases_left_alone
 from predictors.errors import NotEnoughDataError
 from predictors.evaluation import Target, Verdict, gate, measure
 from predictors.frames import Array, expit, feature_columns
@@ -44,14 +44,20 @@ PRIOR = {"r_": 0.243, "alpha_": 4.414, "a_": 0.793, "b_": 2.426}
 
 
 def purchases_at(snapshot: Snapshot, at: datetime) -> BetaGeoModel:
-    """Fit BG/NBD to what was known at an instant; where nobody has bought twice, the paper's values stand in."""
-    try:
-        return BetaGeoModel().fit(customer_features(snapshot, at))
-    except NotEnoughDataError:
-        model = BetaGeoModel()
-        for name, value in PRIOR.items():
-            setattr(model, name, value)
-        return model
+    """Fit BG/NBD to what was known at an instant of customers who were left alone.
+
+    Where nobody of them has bought twice, all purchases count; where nobody at all has, the paper's values stand in. What a
+    customer bought after a contact still says that they are there: it is left out of what is learned from, not of what is asked.
+    """
+    for observed in (purchases_left_alone, customer_features):
+        try:
+            return BetaGeoModel().fit(observed(snapshot, at))
+        except NotEnoughDataError:
+            continue
+    model = BetaGeoModel()
+    for name, value in PRIOR.items():
+        setattr(model, name, value)
+    return model
 
 
 def window_rows(snapshot: Snapshot, days: int, end: datetime) -> pl.DataFrame:

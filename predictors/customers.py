@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from predictors.labels import outcome_events
+from predictors.labels import CONTACT, outcome_events
 from predictors.moments import order_moments
 from predictors.snapshot import INSTANT, Snapshot
 
@@ -27,8 +27,7 @@ def customer_features(snapshot: Snapshot, at: datetime) -> pl.DataFrame:
         customer_id, moment and the features, sorted by customer.
     """
     past = snapshot.at(at)
-    orders = _purchases(past)
-    days = orders.group_by("customer_id", "day").agg(pl.col("total").sum(), pl.col("placed_at").min()).sort("placed_at")
+    days = _purchase_days(past)
     now = pl.lit(at).cast(INSTANT)
     gap = pl.col("placed_at").diff().dt.total_seconds() / _WEEK
     weeks = {
@@ -67,6 +66,36 @@ def customer_features(snapshot: Snapshot, at: datetime) -> pl.DataFrame:
     return people.drop("first", "last").sort("customer_id")
 
 
+def purchases_left_alone(snapshot: Snapshot, at: datetime) -> pl.DataFrame:
+    """Return what BG/NBD learns from: each customer's purchases until the first contact after their first purchase.
+
+    Whom to contact is decided by what was seen of a customer by then, and the likelihood of what was seen is the same whatever
+    decided when to stop looking: so the rest may be left away, and nobody need stand for anybody else.
+
+    Returns
+    -------
+    polars.DataFrame
+        customer_id, frequency, recency_weeks and age_weeks as in `customer_features`, sorted by customer.
+    """
+    columns = ["customer_id", "frequency", "recency_weeks", "age_weeks"]
+    people = customer_features(snapshot, at).select(columns)
+    past = snapshot.at(at)
+    contacts = past.touchpoints.filter(pl.col("kind") == CONTACT).select("customer_id", contact_at="occurred_at")
+    if not contacts.height:
+        return people
+    days = _purchase_days(past)
+    first = days.group_by("customer_id").agg(first=pl.col("placed_at").min())
+    reached = contacts.join(first, on="customer_id").filter(pl.col("contact_at") > pl.col("first"))
+    ends = reached.group_by("customer_id").agg(pl.col("contact_at").min(), pl.col("first").first())
+    seen = days.join(ends, on="customer_id").filter(pl.col("placed_at") < pl.col("contact_at"))
+    until_contact = seen.group_by("customer_id").agg(
+        frequency=(pl.len() - 1).cast(pl.Float64),
+        recency_weeks=(pl.col("placed_at").max() - pl.col("first").first()).dt.total_seconds() / _WEEK,
+        age_weeks=(pl.col("contact_at").first() - pl.col("first").first()).dt.total_seconds() / _WEEK,
+    )
+    return people.update(until_contact, on="customer_id", how="left").select(columns)
+
+
 def purchase_values(snapshot: Snapshot, at: datetime) -> pl.DataFrame:
     """Return how many of each customer's purchases by `at` had a value above 0, and their mean value.
 
@@ -78,7 +107,7 @@ def purchase_values(snapshot: Snapshot, at: datetime) -> pl.DataFrame:
     polars.DataFrame
         customer_id, valued_purchases (float) and mean_value in the orders' own currency; only customers with one.
     """
-    days = _purchases(snapshot.at(at)).group_by("customer_id", "day").agg(pl.col("total").sum())
+    days = _purchase_days(snapshot.at(at))
     # Sorted, so that sums do not depend on the order of the groups.
     valued = days.filter(pl.col("total") > 0).sort("customer_id", "day")
     return (
@@ -92,6 +121,12 @@ def bought_within(snapshot: Snapshot, start: datetime, end: datetime) -> pl.Seri
     """Return the customers who placed an order after `start` and up to `end`."""
     orders = _purchases(snapshot)
     return orders.filter((pl.col("placed_at") > start) & (pl.col("placed_at") <= end))["customer_id"].unique()
+
+
+def _purchase_days(snapshot: Snapshot) -> pl.DataFrame:
+    """Return each customer's purchases: the orders of one local date are one."""
+    days = _purchases(snapshot).group_by("customer_id", "day")
+    return days.agg(pl.col("total").sum(), pl.col("placed_at").min()).sort("placed_at")
 
 
 def _purchases(snapshot: Snapshot) -> pl.DataFrame:

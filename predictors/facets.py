@@ -28,11 +28,11 @@ FEW_FACTS = 20_000
 # Counts that one fact adds to together; a fact adds to one of these.
 FACETS: tuple[tuple[str, ...], ...] = (
     ("placed",),
-    ("due", "late"),
+    ("due", "late", "watched"),
     ("shipped", "shipped_days"),
     ("delivered", "delivered_days", "overdue_days"),
     ("travelled", "transit_days", "transit_days_squared"),
-    ("rated", "bad", "stars", "rated_late", "bad_late", "trouble"),
+    ("rated", "rated_for", "bad", "stars", "rated_late", "bad_late", "trouble"),
 )
 
 

@@ -2,8 +2,9 @@
 
 Every fact counts from the instant at which it became available: a rating from the time it was recorded, a delay
 from the end of the promised day, a delivery from its recording. The counts are running sums joined strictly
-before the moment, so a subject never meets itself or its future. Which columns become features, and under
-which names, is decided here; what concerns the order alone is in `predictors.features`.
+before the moment, so a subject never meets itself or its future. How an order ended counts as far as nobody was contacted
+about it (`predictors.standing`). Which columns become features, and under which names, is decided here; what concerns the
+order alone is in `predictors.features`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from predictors.formulas import EXPRESSIONS, Formulas, Numbers
 from predictors.labels import outcome_events
 from predictors.running import Sums
 from predictors.snapshot import INSTANT, Snapshot
+from predictors.standing import standing, watched, with_standing
 
 # Column of the subjects: short name of the history. `everything` is the shop as a whole.
 KEYS: Mapping[str, str] = {
@@ -31,8 +33,9 @@ KEYS: Mapping[str, str] = {
     "customer_id": "buyer",
 }
 COUNTS = (
-    "placed", "due", "late", "rated", "bad", "stars", "rated_late", "bad_late", "trouble", "delivered",
-    "delivered_days", "overdue_days", "shipped", "shipped_days", "travelled", "transit_days", "transit_days_squared",
+    "placed", "due", "late", "watched", "rated", "rated_for", "bad", "stars", "rated_late", "bad_late", "trouble",
+    "delivered", "delivered_days", "overdue_days", "shipped", "shipped_days", "travelled", "transit_days",
+    "transit_days_squared",
 )  # fmt: skip
 # Pseudo-observations of the shop's own rate that a history starts with, so that one bad rating condemns nobody.
 PRIOR_STRENGTH = 20.0
@@ -84,13 +87,23 @@ def history_events(snapshot: Snapshot, described: pl.DataFrame, moments: pl.Data
     )
     outcomes = outcome_events(snapshot).join(base, on="order_id")
     first_time = pl.col("recorded_at").rank("ordinal").over("order_id", "is_issue", "is_rating") == 1
-    outcomes = outcomes.filter(first_time)
-    rating, bad = pl.col("is_rating").cast(pl.Float64), (pl.col("is_rating") & pl.col("is_issue")).cast(pl.Float64)
+    changes = standing(snapshot, moments, outcomes)
+    outcomes = with_standing(outcomes.filter(first_time), changes, "recorded_at")
+    # `rated` is how many ratings there are, `rated_for` how many they stand for.
+    rating = pl.when("is_rating").then("stands_for").otherwise(0.0)
+    bad = pl.when("is_issue").then(rating).otherwise(0.0)
     # Whether a parcel is late is known from the moment the order was due, and not to a rating before that.
     known_late = pl.when(pl.col("recorded_at") >= pl.col("due_moment")).then("late").otherwise(0.0)
     parts = [
         _facts(base, "placed_moment", placed=pl.lit(1.0)),
-        _facts(base, "due_moment", due=pl.lit(1.0), late=pl.col("late")),
+        _facts(
+            with_standing(base, changes, "due_moment"),
+            "due_moment",
+            due=pl.lit(1.0),
+            late=pl.col("late"),
+            watched=pl.col("stands_for"),
+        ),
+        _facts(watched(changes, base), "at", watched=pl.col("weight") - pl.col("before")),
         _facts(base, "shipped_recorded", shipped=pl.lit(1.0), shipped_days=_days("placed_moment", "shipped_occurred")),
         _facts(
             base,
@@ -109,12 +122,13 @@ def history_events(snapshot: Snapshot, described: pl.DataFrame, moments: pl.Data
         _facts(
             outcomes,
             "recorded_at",
-            rated=rating,
+            rated=(rating > 0).cast(pl.Float64),
+            rated_for=rating,
             bad=bad,
             stars=rating * pl.col("stars").fill_null(0.0),
             rated_late=rating * known_late,
             bad_late=bad * known_late,
-            trouble=1.0 - rating,
+            trouble=pl.col("stands_for") - rating,
         ),
     ]
     facts = pl.concat(parts, how="diagonal").with_columns(pl.col(COUNTS).fill_null(0.0))
@@ -124,10 +138,10 @@ def history_events(snapshot: Snapshot, described: pl.DataFrame, moments: pl.Data
 
 # Rate: the counts it is made of.
 _RATES = {
-    "bad_rate": ("bad", "rated"),
-    "stars": ("stars", "rated"),
+    "bad_rate": ("bad", "rated_for"),
+    "stars": ("stars", "rated_for"),
     "late_rate": ("late", "due"),
-    "trouble_rate": ("trouble", "due"),
+    "trouble_rate": ("trouble", "watched"),
     "delivery_days": ("delivered_days", "delivered"),
     "overdue_days": ("overdue_days", "delivered"),
     "handover_days": ("shipped_days", "shipped"),
@@ -258,8 +272,8 @@ def _beyond_lateness(name: str, columns: Formulas) -> Any:
 
     Late parcels are rated badly whoever sold the goods; what is left speaks of the goods.
     """
-    rated, late = (columns.of(f"_{name}_{count}") for count in ("rated", "rated_late"))
-    shop_rated, shop_late = columns.of("_shop_rated"), columns.of("_shop_rated_late")
+    rated, late = (columns.of(f"_{name}_{count}") for count in ("rated_for", "rated_late"))
+    shop_rated, shop_late = columns.of("_shop_rated_for"), columns.of("_shop_rated_late")
     of_late = (columns.of("_shop_bad_late") + 1.0) / (shop_late + 2.0)
     of_punctual = (columns.of("_shop_bad") - columns.of("_shop_bad_late") + 1.0) / (shop_rated - shop_late + 2.0)
     expected = late * of_late + (rated - late) * of_punctual

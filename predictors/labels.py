@@ -14,6 +14,8 @@ import polars as pl
 from predictors.moments import RATING_KINDS
 from predictors.snapshot import Snapshot
 
+# The product wrote to a customer; what came after is not how the order would have ended by itself.
+CONTACT = "outreach_sent"
 TROUBLE_KINDS = ("ticket_opened", "complaint", "return_requested", "returned", "refunded")
 # A rating of one or two stars (of five) is a bad one.
 BAD_RATING = 2.0

@@ -9,7 +9,7 @@ How the frames are read from a database does not belong here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
@@ -44,6 +44,8 @@ TOUCHPOINTS: Schema = {
     "occurred_at": INSTANT, "recorded_at": INSTANT, "value": pl.Float64,
     "payment_type": pl.String, "installments": pl.Float64,
 }  # fmt: skip
+# One row a draw over an order: when it decided, how probable it was to be drawn to be contacted, and whether it was.
+DRAWS: Schema = {"order_id": pl.Int64, "at": INSTANT, "propensity": pl.Float64, "contacted": pl.Int8}
 
 # Frame: its schema, the columns that must be there and filled, and the key that must be unique.
 FRAMES: Mapping[str, tuple[Schema, tuple[str, ...], tuple[str, ...]]] = {
@@ -71,6 +73,8 @@ class Snapshot:
         Nothing recorded after this instant is in the frames.
     timezone : str
         The shop's IANA zone: a promised day ends at its local midnight.
+    draws : polars.DataFrame
+        `DRAWS`: whom the product's own experiments drew to be contacted or held out; none by default.
 
     Raises
     ------
@@ -87,10 +91,12 @@ class Snapshot:
     touchpoints: pl.DataFrame
     until: datetime
     timezone: str = "UTC"
+    draws: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=dict(DRAWS)))
 
     def __post_init__(self) -> None:
         if self.until.tzinfo is None:
             raise NaiveFrameError("Snapshot.until has no time zone; pass an aware datetime")
+        object.__setattr__(self, "draws", valid_draws(self.draws).filter(pl.col("at") <= self.until))
         for name in FRAMES:
             known = validated(name, getattr(self, name))
             if _later(known["recorded_at"], self.until):
@@ -104,7 +110,7 @@ class Snapshot:
     def at(self, until: datetime) -> Snapshot:
         """Return the snapshot of an earlier instant."""
         frames = {name: getattr(self, name) for name in FRAMES}
-        return Snapshot(**frames, until=min(until, self.until), timezone=self.timezone)
+        return Snapshot(**frames, until=min(until, self.until), timezone=self.timezone, draws=self.draws)
 
 
 def validated(name: str, frame: pl.DataFrame) -> pl.DataFrame:
@@ -140,6 +146,19 @@ def validated(name: str, frame: pl.DataFrame) -> pl.DataFrame:
     if result.height > 1 and result[list(key)].is_duplicated().any():
         raise FrameError(f"{name}: a key ({', '.join(key)}) stands twice; keep one row for each version")
     return result
+
+
+def valid_draws(draws: pl.DataFrame) -> pl.DataFrame:
+    """Return draws in the columns of `DRAWS`.
+
+    Raises
+    ------
+    FrameError
+        A column is missing.
+    """
+    if missing := [column for column in DRAWS if column not in draws.columns]:
+        raise FrameError(f"draws: the column {missing[0]} is missing; it needs {', '.join(DRAWS)}")
+    return draws.select(list(DRAWS))
 
 
 def _later(instants: pl.Series, until: datetime) -> bool:

@@ -15,21 +15,18 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from predictors.errors import FrameError
 from predictors.frames import Array
 from predictors.issue import BoostingModel, LogisticModel
-from predictors.labels import outcome_events
-from predictors.snapshot import INSTANT, Schema, Snapshot
+from predictors.labels import CONTACT, outcome_events
+from predictors.snapshot import DRAWS, Snapshot
+from predictors.standing import MAX_WEIGHT, open_draws
+
+__all__ = ["CONTACT", "DRAWS", "MAX_WEIGHT", "WEIGHT", "LeftAlone", "left_alone", "left_alone_so_far", "open_draws"]
 
 Flags = npt.NDArray[np.bool_]
 
-# One row a draw over an order: when, how probable it was to be drawn to be contacted, and whether it was.
-DRAWS: Schema = {"order_id": pl.Int64, "at": INSTANT, "propensity": pl.Float64, "contacted": pl.Int8}
-CONTACT = "outreach_sent"
 # The column of the weights.
 WEIGHT = "left_alone_weight"
-# Nobody stands for more than so many others: beyond, a little bias is cheaper than the variance (Cole & Hernán 2008).
-MAX_WEIGHT = 20.0
 # Contacts in a span that a model of them needs, and from how many it may bend; with fewer, everybody is as likely as the other.
 MIN_CONTACTS, MIN_TO_BEND = 30, 200
 # Spans of the horizon, with equally many contacts in each, in which the probability of a contact may differ.
@@ -104,16 +101,6 @@ def left_alone(
         left_out=int((~kept).sum()),
         effective=float(weights.sum() ** 2 / (weights**2).sum()) if len(weights) else 0.0,
     )
-
-
-def open_draws(draws: pl.DataFrame | None, snapshot: Snapshot) -> pl.DataFrame:
-    """Return draws that were open: where contact was certain, nobody was held out to stand for the contacted."""
-    if draws is None:
-        return pl.DataFrame(schema=dict(DRAWS))
-    if missing := [column for column in DRAWS if column not in draws.columns]:
-        raise FrameError(f"draws: the column {missing[0]} is missing; it needs {', '.join(DRAWS)}")
-    possible = pl.col("propensity").is_between(0.0, 1.0, closed="none")
-    return draws.select(list(DRAWS)).filter(possible & (pl.col("at") <= snapshot.until))
 
 
 def _followed(snapshot: Snapshot, subjects: pl.DataFrame, horizon_days: int) -> pl.DataFrame:

@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from bot.store.draw_history import read_draws
 from bot.store.history_frames import FRAMES, KINDS, FrameQuery, among, ids_value
 from bot.store.tables import metadata
 from predictors.snapshot import Snapshot
@@ -38,7 +39,7 @@ def read_snapshot(
     kinds = (*KINDS, *more_kinds)
     queries = {name: FrameQuery.of(connection.dialect.name, name, kinds=kinds) for name in FRAMES}
     frames = {name: query.read(connection, until, timezone) for name, query in queries.items()}
-    return Snapshot(**frames, until=until, timezone=timezone)
+    return Snapshot(**frames, until=until, timezone=timezone, draws=read_draws(connection, until))
 
 
 def names_of(connection: Connection, table: str, ids: Sequence[int]) -> list[tuple[str, str]]:

@@ -19,17 +19,17 @@ from sqlalchemy.dialects import postgresql
 
 from bot.store.columns import Instant
 from bot.store.tables import metadata
-from predictors.labels import TROUBLE_KINDS
+from predictors.labels import CONTACT, TROUBLE_KINDS
 from predictors.moments import RATING_KINDS
 from predictors.snapshot import INSTANT
 
-__all__ = ["FRAMES", "KINDS", "FrameQuery", "among", "ids_value"]
+__all__ = ["FRAMES", "KINDS", "FrameQuery", "among", "as_instant", "ids_value", "in_batches", "instant_of"]
 
 # Rows of the driver that are held at once.
 ROWS_A_TIME = 20_000
 
 KINDS = (
-    "paid", "shipped", "out_for_delivery", "delivered", "exception", "cancelled", "outreach_sent", *TROUBLE_KINDS, *RATING_KINDS
+    "paid", "shipped", "out_for_delivery", "delivered", "exception", "cancelled", CONTACT, *TROUBLE_KINDS, *RATING_KINDS
 )  # fmt: skip
 
 # Frame: columns read as they are, instants, and what is taken from `attributes` (column: is it a number).
@@ -97,7 +97,7 @@ class FrameQuery:
         table, revisions = metadata.tables[name], metadata.tables["revisions"]
         sqlite = dialect == "sqlite"
         columns: list[sa.ColumnElement[Any]] = [table.c[column] for column in _PLAIN[name]]
-        columns += [_instant(table.c[column], sqlite) for column in _INSTANTS[name]]
+        columns += [instant_of(table.c[column], sqlite) for column in _INSTANTS[name]]
         if _ATTRIBUTES[name]:
             columns.append(_text(table.c.attributes, sqlite))
         until = sa.bindparam("until", type_=Instant())
@@ -124,7 +124,7 @@ class FrameQuery:
             The values of the parameters of `where` and `replaced`.
         """
         name, parameters = self.name, {"until": until, **wanted}
-        frame = _in_batches(connection, self.rows, parameters, _schema(name, self.sqlite))
+        frame = in_batches(connection, self.rows, parameters, _schema(name, self.sqlite))
         old: Sequence[sa.Row[Any]] = ()
         if self.replaced is not None:
             old = connection.execute(self.replaced, parameters).all()
@@ -164,7 +164,7 @@ def _schema(name: str, sqlite: bool) -> Mapping[str, type[pl.DataType]]:
 def _read_out(name: str, sqlite: bool, timezone: str | None) -> list[pl.Expr]:
     """Return the columns of a frame from those of the driver; without a zone, the attributes as they are and the ids' own names."""
     columns = [pl.col(column) for column in _PLAIN[name]]
-    columns += [_as_instant(column, sqlite) for column in _INSTANTS[name]]
+    columns += [as_instant(column, sqlite) for column in _INSTANTS[name]]
     if _ATTRIBUTES[name] and timezone is None:
         columns.append(pl.col("attributes"))
     if name != "touchpoints":
@@ -179,7 +179,7 @@ def _renamed(name: str) -> Mapping[str, str]:
     return {"id": _KEY[name]} if name in _KEY else {}
 
 
-def _in_batches(
+def in_batches(
     connection: Connection,
     query: sa.Select[Any],
     parameters: Mapping[str, Any],
@@ -213,7 +213,8 @@ def _parsed(value: Any) -> datetime | None:
     return datetime.fromisoformat(value) if isinstance(value, str) else value
 
 
-def _instant(column: sa.Column[Any], sqlite: bool) -> sa.ColumnElement[Any]:
+def instant_of(column: sa.ColumnElement[Any], sqlite: bool) -> sa.ColumnElement[Any]:
+    """Select an instant as `as_instant` reads it."""
     # The driver's text or microseconds, so that Polars reads the times and no object is built for each.
     if sqlite:
         return sa.type_coerce(column, sa.Text)
@@ -224,7 +225,8 @@ def _text(column: sa.Column[Any], sqlite: bool) -> sa.ColumnElement[Any]:
     return sa.type_coerce(column, sa.Text) if sqlite else sa.cast(column, sa.Text)
 
 
-def _as_instant(column: str, sqlite: bool) -> pl.Expr:
+def as_instant(column: str, sqlite: bool) -> pl.Expr:
+    """Read an instant from what `instant_of` selected."""
     if sqlite:
         return pl.col(column).str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", time_zone="UTC")
     return pl.col(column).cast(INSTANT)

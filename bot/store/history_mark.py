@@ -8,6 +8,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from bot.decide.policy import Reason
 from bot.store.tables import metadata
 
 __all__ = ["Mark", "next_recorded", "orders_touched", "written_mark"]
@@ -22,11 +23,17 @@ class Mark(NamedTuple):
     order_lines: int
     touchpoints: int
     revisions: int
+    outreaches: int
+    refusals: int
     erased: int
 
 
 _TABLES = Mark._fields[:-1]
-_customers, _products, _orders, _lines, _touchpoints, _revisions = (metadata.tables[name] for name in _TABLES)
+_customers, _products, _orders, _lines, _touchpoints, _revisions, _outreaches, _refusals = (
+    metadata.tables[name] for name in _TABLES
+)
+# A draw counts from when it decided: when a check-in was proposed, or refused because its customer is held out.
+_RECORDED = {name: metadata.tables[name].c["created_at" if name == "outreaches" else "recorded_at"] for name in _TABLES}
 _MARK = sa.select(
     *(sa.select(sa.func.max(metadata.tables[name].c.id)).scalar_subquery() for name in _TABLES),
     # An erased customer leaves an empty row under this source.
@@ -55,9 +62,10 @@ def next_recorded(connection: Connection, after: datetime, since: Mark | None = 
     """
     found: list[datetime | None] = []
     for name in _TABLES:
-        table = metadata.tables[name]
-        query = sa.select(sa.func.min(table.c.recorded_at)).where(table.c.recorded_at > after)
-        found.append(connection.scalar(query if since is None else query.where(table.c.id > getattr(since, name))))
+        recorded = _RECORDED[name]
+        query = sa.select(sa.func.min(recorded)).where(recorded > after)
+        newer = metadata.tables[name].c.id > getattr(since, name, 0)
+        found.append(connection.scalar(query if since is None else query.where(newer)))
     if since is not None:  # what was given a new content has its id from before
         renewed = sa.select(sa.func.min(_revisions.c.superseded_at)).where(_revisions.c.superseded_at > after)
         found.append(connection.scalar(renewed.where(_NEW_REVISIONS), since._asdict()))
@@ -90,6 +98,15 @@ def _revised(entity: str) -> sa.Select[tuple[int]]:
     return sa.select(_revisions.c.entity_id).where(_NEW_REVISIONS, _revisions.c.entity == entity)
 
 
+_older = _refusals.alias("older")
+_HELD_OUT = _refusals.c.reason == Reason.HOLDOUT.value
+# A refusal is stored again every day on which the order is still meant; the first one decided.
+_AGAIN = sa.exists().where(
+    _older.c.assignment_id == _refusals.c.assignment_id,
+    _older.c.order_id == _refusals.c.order_id,
+    _older.c.reason == _refusals.c.reason,
+    _older.c.id <= _SINCE["refusals"],
+)
 _OF_LINES = sa.select(_orders.c.customer_id).join(_lines, _lines.c.order_id == _orders.c.id)
 # Customers of whom anything was written.
 _TOUCHED: tuple[sa.Select[int], ...] = (
@@ -98,4 +115,6 @@ _TOUCHED: tuple[sa.Select[int], ...] = (
     sa.select(_orders.c.customer_id).where(_orders.c.id.in_(_revised("orders"))),
     _OF_LINES.where(_lines.c.id > _SINCE["order_lines"]),
     _OF_LINES.where(_lines.c.id.in_(_revised("order_lines"))),
+    sa.select(_outreaches.c.customer_id).where(_outreaches.c.id > _SINCE["outreaches"]),
+    sa.select(_refusals.c.customer_id).where(_refusals.c.id > _SINCE["refusals"], _HELD_OUT, ~_AGAIN),
 )

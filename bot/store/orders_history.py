@@ -6,7 +6,7 @@ comes from all orders and is put together elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -16,13 +16,16 @@ import polars as pl
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from bot.store.draw_history import read_draws
 from bot.store.history_frames import FrameQuery, among, ids_value
 from bot.store.tables import metadata
-from predictors.labels import TROUBLE_KINDS, with_order_meant
+from predictors.labels import CONTACT, TROUBLE_KINDS, with_order_meant
 from predictors.snapshot import Snapshot
 
 __all__ = [
+    "Contacts",
     "OrderlessTrouble",
+    "contacts",
     "count_orders",
     "order_ranges",
     "orderless_trouble",
@@ -46,6 +49,14 @@ class OrderlessTrouble:
         if not self.touchpoints.height:
             return []
         return [int(one) for one in self.touchpoints.filter(which)["touchpoint_id"]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contacts:
+    """What is known of contacts beside those that name an order: those that name none, and the draws."""
+
+    touchpoints: pl.DataFrame
+    draws: pl.DataFrame
 
 
 def count_orders(connection: Connection) -> int:
@@ -79,8 +90,28 @@ def orderless_trouble(
     return OrderlessTrouble(touchpoints=meant.select("touchpoint_id", "order_id"))
 
 
+def contacts(
+    connection: Connection, until: datetime, timezone: str, order_ids: Collection[int] | None = None
+) -> Contacts:
+    """Find out who was contacted or drawn, of all customers and orders or of some orders."""
+    queries = _queries(connection.dialect.name)
+    of = queries.contacts if order_ids is None else queries.contacts_of_buyers
+    wanted = {} if order_ids is None else {"ids": ids_value(connection.dialect.name, order_ids)}
+    return Contacts(
+        touchpoints=of.touchpoints.read(connection, until, timezone, **wanted),
+        draws=read_draws(connection, until, order_ids),
+    )
+
+
 def read_orders(
-    connection: Connection, first: int, last: int, *, until: datetime, timezone: str, loose: OrderlessTrouble
+    connection: Connection,
+    first: int,
+    last: int,
+    *,
+    until: datetime,
+    timezone: str,
+    loose: OrderlessTrouble,
+    reached: Contacts,
 ) -> Snapshot:
     """Read all that was recorded by an instant of the orders with ids in a range, both ends included.
 
@@ -88,22 +119,36 @@ def read_orders(
     ----------
     loose : OrderlessTrouble
         Of the customers of these orders, or of all.
+    reached : Contacts
+        The same.
     """
 
     which = pl.col("order_id").is_between(first, last)
     span = {"first": first, "last": last}
-    return _read(connection, _queries(connection.dialect.name).of_range, span, until, timezone, loose.of_orders(which))
+    some = _queries(connection.dialect.name).of_range
+    return _read(connection, some, span, until, timezone, loose.of_orders(which), reached)
 
 
 def read_these_orders(
-    connection: Connection, order_ids: Collection[int], *, until: datetime, timezone: str
+    connection: Connection,
+    order_ids: Collection[int],
+    *,
+    until: datetime,
+    timezone: str,
+    reached: Contacts | None = None,
 ) -> Snapshot:
-    """Read all that was recorded by an instant of some orders."""
+    """Read all that was recorded by an instant of some orders.
+
+    Parameters
+    ----------
+    reached : Contacts, optional
+        Of these orders; only what they add to histories hangs on it.
+    """
     dialect = connection.dialect.name
     loose = orderless_trouble(connection, until, timezone, order_ids)
     about = loose.of_orders(pl.col("order_id").is_in(list(order_ids)))
     ids = {"ids": ids_value(dialect, order_ids)}
-    return _read(connection, _queries(dialect).of_ids, ids, until, timezone, about)
+    return _read(connection, _queries(dialect).of_ids, ids, until, timezone, about, reached)
 
 
 def _read(
@@ -113,6 +158,7 @@ def _read(
     until: datetime,
     timezone: str,
     orderless: Collection[int],
+    reached: Contacts | None,
 ) -> Snapshot:
     """Read some orders, and of the touchpoints without an order those that are about them."""
     dialect = connection.dialect.name
@@ -128,6 +174,12 @@ def _read(
     if orderless:
         more = queries.touchpoints_by_id.read(connection, until, timezone, ids=ids_value(dialect, orderless))
         touchpoints = pl.concat([touchpoints, more])
+    found: dict[str, pl.DataFrame] = {}
+    if reached is not None and reached.touchpoints.height:
+        theirs = reached.touchpoints.join(orders.select("customer_id"), on="customer_id", how="semi")
+        touchpoints = pl.concat([touchpoints, theirs])
+    if reached is not None:
+        found["draws"] = reached.draws.join(orders.select("order_id"), on="order_id", how="semi")
     return Snapshot(
         customers=entities(queries.customers, orders["customer_id"]),
         products=entities(queries.products, lines["product_id"]),
@@ -136,6 +188,7 @@ def _read(
         touchpoints=touchpoints,
         until=until,
         timezone=timezone,
+        **found,
     )
 
 
@@ -160,16 +213,16 @@ class _SomeOrders:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Orderless:
-    """Whether there is trouble without an order, and which."""
+    """Whether there are touchpoints of some kinds without an order, and which."""
 
     any: sa.Select[Any]
     touchpoints: FrameQuery
 
     @classmethod
-    def of(cls, dialect: str, which: sa.ColumnElement[bool]) -> _Orderless:
+    def of(cls, dialect: str, kinds: Sequence[str], which: sa.ColumnElement[bool]) -> _Orderless:
         return cls(
-            any=sa.select(_touchpoints.c.id).where(which, _touchpoints.c.kind.in_(TROUBLE_KINDS)).limit(1),
-            touchpoints=FrameQuery.of(dialect, "touchpoints", kinds=TROUBLE_KINDS, where=which),
+            any=sa.select(_touchpoints.c.id).where(which, _touchpoints.c.kind.in_(kinds)).limit(1),
+            touchpoints=FrameQuery.of(dialect, "touchpoints", kinds=kinds, where=which),
         )
 
 
@@ -185,6 +238,8 @@ class _Queries:
     of_customers: FrameQuery
     orderless: _Orderless
     orderless_of_buyers: _Orderless
+    contacts: _Orderless
+    contacts_of_buyers: _Orderless
 
 
 @cache
@@ -193,6 +248,7 @@ def _queries(dialect: str) -> _Queries:
     first, last = (sa.bindparam(end, type_=sa.BigInteger()) for end in ("first", "last"))
     none: sa.ColumnElement[bool] = _touchpoints.c.order_id.is_(None)
     buyers = sa.select(_orders.c.customer_id).where(among(dialect, _orders.c.id))
+    of_buyers = none & _touchpoints.c.customer_id.in_(buyers)
     theirs, entity = among(dialect, _orders.c.customer_id), among(dialect, _revisions.c.entity_id)
 
     def of(frame: str, where: sa.ColumnElement[bool], replaced: sa.ColumnElement[bool] | None = None) -> FrameQuery:
@@ -205,6 +261,8 @@ def _queries(dialect: str) -> _Queries:
         customers=of("customers", among(dialect, _customers.c.id), entity),
         products=of("products", among(dialect, _products.c.id), entity),
         of_customers=of("orders", theirs, _revisions.c.entity_id.in_(sa.select(_orders.c.id).where(theirs))),
-        orderless=_Orderless.of(dialect, none),
-        orderless_of_buyers=_Orderless.of(dialect, none & _touchpoints.c.customer_id.in_(buyers)),
+        orderless=_Orderless.of(dialect, TROUBLE_KINDS, none),
+        orderless_of_buyers=_Orderless.of(dialect, TROUBLE_KINDS, of_buyers),
+        contacts=_Orderless.of(dialect, (CONTACT,), none),
+        contacts_of_buyers=_Orderless.of(dialect, (CONTACT,), of_buyers),
     )

@@ -20,6 +20,7 @@ from bot.store import history
 from bot.store.database import Database, open_database
 from bot.store.history_mark import next_recorded, orders_touched, written_mark
 from bot.store.orders_history import (
+    contacts,
     count_orders,
     order_ranges,
     orderless_trouble,
@@ -132,9 +133,10 @@ def test_orders_read_one_by_one_are_the_whole_snapshot(database: Database, tmp_p
     whole = snapshot_of(database, until)
     with database.read() as connection:
         loose = orderless_trouble(connection, until, "Europe/Berlin")
+        reached = contacts(connection, until, "Europe/Berlin")
         ranges = order_ranges(connection, 1)
         parts = [
-            read_orders(connection, first, last, until=until, timezone="Europe/Berlin", loose=loose)
+            read_orders(connection, first, last, until=until, timezone="Europe/Berlin", loose=loose, reached=reached)
             for first, last in ranges
         ]
         assert len(ranges) == count_orders(connection) == 2

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from predictors.snapshot import FRAMES, Snapshot
+from predictors.labels import CONTACT
+from predictors.snapshot import DRAWS, FRAMES, Snapshot
 
 START = datetime(2026, 1, 1, 9, 0, tzinfo=UTC)
 Rows = dict[str, list[dict[str, Any]]]
@@ -20,9 +21,29 @@ def hours(amount: float) -> datetime:
 
 
 def snapshot(rows: Rows, until: datetime | None = None, timezone: str = "UTC") -> Snapshot:
-    """Return the snapshot of rows given as dictionaries."""
+    """Return the snapshot of rows given as dictionaries; of `draws` there need not be any."""
     frames = {name: pl.DataFrame(rows.get(name, []), schema=dict(FRAMES[name][0]), strict=False) for name in FRAMES}
-    return Snapshot(**frames, until=until or START + timedelta(days=4000), timezone=timezone)
+    draws = pl.DataFrame(rows.get("draws", []), schema=dict(DRAWS))
+    return Snapshot(**frames, until=until or START + timedelta(days=4000), timezone=timezone, draws=draws)
+
+
+def with_contacts(rows: Rows, *, seed: int) -> Rows:
+    """Return the shop with contacts about a third of its orders: drawn by chance, chosen by people, naming no order."""
+    rng = np.random.default_rng(seed)
+    points, draws = list(rows["touchpoints"]), []
+    for order in rows["orders"]:
+        at = order["placed_at"] + timedelta(days=float(rng.uniform(0, 20)))
+        named = {"customer_id": order["customer_id"], "order_id": order["order_id"]}
+        way = rng.choice(["drawn", "drawn twice", "named", "loose", None], p=[0.15, 0.05, 0.08, 0.05, 0.67])
+        if way in ("named", "loose"):
+            named["order_id"] = named["order_id"] if way == "named" else None
+            sent = {"touchpoint_id": len(points), "kind": CONTACT, "occurred_at": at, "recorded_at": at}
+            points.append({**named, **sent})
+        for _ in range({"drawn": 1, "drawn twice": 2}.get(str(way), 0)):
+            contacted = int(rng.random() < 0.7)
+            draws.append({"order_id": order["order_id"], "at": at, "propensity": 0.7, "contacted": contacted})
+            at += timedelta(days=float(rng.uniform(0, 9)))
+    return {**rows, "touchpoints": points, "draws": draws}
 
 
 def invented_shop(orders: int, *, seed: int, days: int = 200) -> Rows:

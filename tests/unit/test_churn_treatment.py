@@ -7,11 +7,16 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
-from predictors.churn_training import train_churn
+from benchmarks.contacted import NEW, YEAR_WEEKS, fitted_buying
+from benchmarks.shops.contacted import true_buying
+from predictors.churn_training import purchases_at, train_churn
 from predictors.churn_treatment import customers_left_alone
+from predictors.customers import customer_features, purchases_left_alone
 from predictors.frames import Array, expit
 from predictors.issue import LogisticModel
+from predictors.purchases import COLUMNS, BetaGeoModel
 from predictors.snapshot import INSTANT, Snapshot, empty
 from predictors.treatment import CONTACT, DRAWS
 
@@ -138,3 +143,40 @@ def test_a_training_leaves_out_whom_somebody_wrote_to_and_counts_them() -> None:
     )
     assert [found["contacted_left_out"] for found in (naive, by_draw, by_contact)] == [0, reached, reached]
     assert by_draw["later_rows"] == naive["later_rows"] - reached
+
+
+# --- In what BG/NBD learns from ---------------------------------------------------------------------------
+
+
+def test_without_contacts_bgnbd_learns_from_the_very_purchases_that_are_asked_about() -> None:
+    bought = np.random.default_rng(5).uniform(1, 80, 60)
+    seen = shop(bought, np.full(60, np.nan))
+    people = customer_features(seen, END)
+    assert_frame_equal(purchases_left_alone(seen, END), people.select("customer_id", *COLUMNS), check_exact=True)
+
+
+def test_bgnbd_watches_a_customer_until_the_first_contact_after_the_first_purchase() -> None:
+    bought = np.array([30.0, 30.0, 30.0, np.nan])
+    contacted = np.array([40.0, 20.0, -15.0, 60.0])  # the first purchase was on day -10
+    found = purchases_left_alone(shop(bought, contacted), END)
+    assert found["frequency"].to_list() == [1, 0, 1, 0]
+    assert (7 * found["recency_weeks"]).to_list() == pytest.approx([40, 0, 40, 0])
+    assert (7 * found["age_weeks"]).to_list() == pytest.approx([50, 30, DAYS + 10, 70])
+    # Nothing is known yet of a contact that is to come.
+    early = purchases_left_alone(shop(bought, contacted), START + timedelta(days=35))
+    assert early["frequency"].to_list() == [1, 0, 1, 0]
+    assert (7 * early["age_weeks"]).to_list() == pytest.approx([45, 30, 45, 45])
+
+
+def test_where_nobody_came_back_by_themselves_all_purchases_teach_bgnbd() -> None:
+    rng = np.random.default_rng(6)
+    seen = shop(np.where(rng.random(80) < 0.5, rng.uniform(20, 80, 80), np.nan), np.full(80, 10.0))
+    assert purchases_left_alone(seen, END)["frequency"].max() == 0
+    assert purchases_at(seen, END).log_likelihood_ == BetaGeoModel().fit(customer_features(seen, END)).log_likelihood_
+
+
+def test_purchases_that_a_contact_brought_do_not_hide_how_rarely_customers_buy() -> None:
+    truth = true_buying().expected_purchases(NEW, YEAR_WEEKS)[0]
+    found = {way: fit.expected_purchases(NEW, YEAR_WEEKS)[0] for way, fit in fitted_buying(1, 2500).items()}
+    assert found["all purchases"] > truth + 0.25
+    assert abs(found["until the first contact"] - truth) < 0.12

@@ -16,14 +16,16 @@ from polars.testing import assert_frame_equal
 
 from predictors.features import issue_features
 from predictors.issue import BlendModel
-from predictors.labels import LabelledBy, label_issues
+from predictors.labels import CONTACT, LabelledBy, label_issues
 from predictors.learning_rows import labelled_rows
 from predictors.model import Stage, TrainedModel
 from predictors.moments import Moment, issue_subjects, order_moments
 from predictors.training import train_issue
 from tests.unit.shops import START, Rows, hours, invented_shop, snapshot
 
-KINDS = ["paid", "shipped", "delivered", "exception", "cancelled", "review", "csat", "ticket_opened", "refunded"]
+KINDS = [
+    "paid", "shipped", "delivered", "exception", "cancelled", "review", "csat", "ticket_opened", "refunded", CONTACT,
+]  # fmt: skip
 HOURS = st.integers(0, 24 * 40)
 
 
@@ -39,7 +41,7 @@ def trained(moment: Moment) -> TrainedModel:
 @st.composite
 def shops(draw: st.DrawFn) -> Rows:
     """Draw a shop whose every entity may have several versions, and whose facts may be recorded late."""
-    rows: Rows = {"customers": [], "products": [], "orders": [], "order_lines": [], "touchpoints": []}
+    rows: Rows = {"customers": [], "products": [], "orders": [], "order_lines": [], "touchpoints": [], "draws": []}
 
     def versions(first: int, content: Any) -> list[dict[str, Any]]:
         times = sorted({first, *draw(st.lists(st.integers(first, 24 * 40), max_size=2))})
@@ -101,7 +103,17 @@ def shops(draw: st.DrawFn) -> Rows:
                     "value": draw(st.sampled_from([1.0, 5.0])),
                 }
             )
+            if kind == CONTACT and draw(st.booleans()):
+                rows["touchpoints"][-1]["order_id"] = None
+        for _ in range(draw(st.integers(0, 2))):
+            rows["draws"].append(draws_of(draw, order, hours(placed + draw(st.integers(0, 24 * 15)))))
     return rows
+
+
+def draws_of(draw: st.DrawFn, order: int, at: datetime) -> dict[str, Any]:
+    """Draw an order to be contacted or held out."""
+    share, contacted = draw(st.sampled_from([0.2, 0.9])), draw(st.integers(0, 1))
+    return {"order_id": order, "at": at, "propensity": share, "contacted": contacted}
 
 
 @st.composite
@@ -110,7 +122,10 @@ def tampered(draw: st.DrawFn, rows: Rows, moment: datetime) -> Rows:
     later: Rows = {name: [] for name in rows}
     for name, of_table in rows.items():
         for row in copy.deepcopy(of_table):
-            if row["recorded_at"] > moment:
+            if name == "draws":
+                if row["at"] > moment:
+                    row["contacted"] = draw(st.integers(0, 1))
+            elif row["recorded_at"] > moment:
                 if draw(st.booleans()):
                     continue
                 if "value" in row:
@@ -131,6 +146,7 @@ def tampered(draw: st.DrawFn, rows: Rows, moment: datetime) -> Rows:
     orders = {row["order_id"]: row for row in rows["orders"]}
     for number, order in enumerate(sorted(orders)):
         kind = draw(st.sampled_from(KINDS))
+        later["draws"].append(draws_of(draw, order, after))
         later["touchpoints"].append(
             {
                 "touchpoint_id": 10_000 + number,

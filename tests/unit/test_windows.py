@@ -22,21 +22,23 @@ from predictors.moments import Moment, issue_subjects, order_moments
 from predictors.scoring import recent_subjects, score_features
 from predictors.snapshot import FRAMES, Snapshot
 from predictors.windows import OrdersByTime
-from tests.unit.shops import START, invented_shop, snapshot
+from tests.unit.shops import START, invented_shop, snapshot, with_contacts
 
 UNTIL = START + timedelta(days=200)
-SHOP = snapshot(invented_shop(500, seed=11), UNTIL)
+SHOP = snapshot(with_contacts(invented_shop(500, seed=11), seed=4), UNTIL)
 
 
 def _some(seen: Snapshot, number: int, of: int) -> Snapshot:
     """Take the orders whose id leaves a remainder, so that every chunk reaches over all of time."""
     mine = {"orders", "order_lines", "touchpoints"}
+    which = pl.col("order_id") % of == number
     frames = {
-        name: frame.filter(pl.col("order_id") % of == number) if name in mine else frame
+        # What names no order is about any of its customer's.
+        name: frame.filter(which.fill_null(True)) if name in mine else frame
         for name in FRAMES
         if (frame := getattr(seen, name)) is not None
     }
-    return Snapshot(**frames, until=seen.until, timezone=seen.timezone)
+    return Snapshot(**frames, until=seen.until, timezone=seen.timezone, draws=seen.draws.filter(which))
 
 
 @pytest.mark.parametrize("facts_a_window", [64, 700, 10**6])
@@ -87,7 +89,7 @@ def test_facts_that_were_put_in_place_of_older_ones_count_as_if_read_with_all_ot
     subjects = issue_subjects(moments, moment)
     whole = issue_features(SHOP, moments, subjects, moment)
     # Of every third order nothing was known but its purchase, and every sixth not even that.
-    some = pl.col("order_id") % 3 == 0
+    some = (pl.col("order_id") % 3 == 0).fill_null(False)
     early = replace(
         SHOP,
         orders=SHOP.orders.filter(pl.col("order_id") % 6 != 0),

@@ -14,7 +14,14 @@ from bot.config import Settings
 from bot.services.prediction.champions import predictor_errors
 from bot.store.database import Connection, Database
 from bot.store.history_mark import Mark, next_recorded, orders_touched, written_mark
-from bot.store.orders_history import count_orders, order_ranges, orderless_trouble, read_orders, read_these_orders
+from bot.store.orders_history import (
+    contacts,
+    count_orders,
+    order_ranges,
+    orderless_trouble,
+    read_orders,
+    read_these_orders,
+)
 from predictors.features import order_facts
 from predictors.kept import KeptHistories, features_from_kept
 from predictors.moments import Moment, order_moments
@@ -91,7 +98,8 @@ class WarmOrders:
             return False
         if touched:
             timezone = self._settings.shop.timezone
-            snapshot = read_these_orders(connection, touched, until=until, timezone=timezone)
+            reached = contacts(connection, until, timezone, touched)
+            snapshot = read_these_orders(connection, touched, until=until, timezone=timezone, reached=reached)
             self._histories.renew(touched, self._facts(snapshot))
         if (ahead := next_recorded(connection, until, self._mark)) is not None:
             self._until = min(self._until, ahead)
@@ -134,6 +142,6 @@ def feature_frames(
 
 
 def _chunks(connection: Connection, until: datetime, timezone: str) -> Iterator[Snapshot]:
-    loose = orderless_trouble(connection, until, timezone)
+    loose, reached = orderless_trouble(connection, until, timezone), contacts(connection, until, timezone)
     for first, last in order_ranges(connection, ORDERS_A_CHUNK):
-        yield read_orders(connection, first, last, until=until, timezone=timezone, loose=loose)
+        yield read_orders(connection, first, last, until=until, timezone=timezone, loose=loose, reached=reached)
