@@ -159,9 +159,21 @@ class Policy(Section):
     require_consent: bool = False
 
 
+class ExplorationRules(Section):
+    """How far trying out variants may go, where `experiments.allocation` is `thompson`."""
+
+    floor: Annotated[float, Field(gt=0, le=0.5)] = 0.05
+    budget: Annotated[float, Field(gt=0, le=1)] = 0.5
+    stop_below: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
+    days: PositiveInt = 180
+
+
 class Experiments(Section):
     holdout_share: Share = 0.1
+    global_holdout_share: Share = 0.0
     salt: str = "aftercare"
+    allocation: Literal["fixed", "thompson"] = "fixed"
+    exploration: ExplorationRules = ExplorationRules()
 
 
 class Scheduler(Section):

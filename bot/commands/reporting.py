@@ -62,9 +62,12 @@ def lift_command(playbook: str | None, by: str | None, as_json: bool) -> int:
     if not found:
         click.echo("No outcomes yet: they are observed at the end of each horizon (predictors.*.horizon_days).")
     for one in found:
-        name = one.playbook if one.arm == "treated" else f"{one.playbook} ({one.arm})"
+        whole = "all playbooks together" if one.playbook == "*" else one.playbook
+        name = whole if one.arm == "treated" else f"{whole} ({one.arm})"
         where = "" if one.segment is None else f", {one.by} {one.segment}"
         click.echo(f"{name}, {one.outcome}{where}: {one.text}")
+        if one.variants is not None:
+            click.echo(f"    {one.variants}")
         for harm in one.harms:
             if one.segment is None and harm.effect.treated.value + harm.effect.holdout.value > 0:
                 click.echo(f"    beside it: {harm.text}")

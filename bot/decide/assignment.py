@@ -26,10 +26,20 @@ class Arm:
 
 @dataclass(frozen=True, kw_only=True)
 class Assignment:
-    """A customer's arm and the probability with which it was drawn."""
+    """A customer's arm and the probability with which it was drawn.
+
+    Attributes
+    ----------
+    allocation_id : int or None
+        The shares in force, where they move with the outcomes.
+    everywhere : bool
+        Held out from every playbook, not from one.
+    """
 
     arm: str
     propensity: float
+    allocation_id: int | None = None
+    everywhere: bool = False
 
     @property
     def holdout(self) -> bool:

@@ -61,7 +61,7 @@ class Insight:
 
     def lift(self, playbook: str | None = None, by: Segmentation | None = None) -> list[Lift]:
         """Return what each playbook changed; by variant too where there are several, by segment where one is named."""
-        return LiftReader(self._database, self._clock).lift(playbook, by)
+        return LiftReader(self._database, self._clock, self._settings).lift(playbook, by)
 
     def kpis(self, days: int = 30) -> list[Kpi]:
         """Return the figures of the last days."""

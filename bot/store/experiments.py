@@ -158,8 +158,8 @@ def harms_after(connection: Connection, kinds: Collection[str], now: datetime) -
 def segment_of(by: Segmentation) -> sa.ColumnElement[Any]:
     """Return what an outcome's customer or order belongs to, as a column beside `outcomes`."""
     if by in (Segmentation.BAND, Segmentation.CHANNEL):
-        column = _assignments.c[by.value]
-        return sa.select(column).where(_assignments.c.id == _outcomes.c.assignment_id).scalar_subquery()
+        drawn = _assignments.alias("drawn")  # the outer query may read assignments too
+        return sa.select(drawn.c[by.value]).where(drawn.c.id == _outcomes.c.assignment_id).scalar_subquery()
     if by is Segmentation.CATEGORY:
         return (
             sa.select(_products.c.category)

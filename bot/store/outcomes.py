@@ -27,10 +27,12 @@ __all__ = [
     "observed_arms",
     "orders_placed",
     "records_kinds",
+    "sent_to",
     "sent_without",
     "store_outcomes",
 ]
 
+allocations = metadata.tables["allocations"]
 assignments = metadata.tables["assignments"]
 outreaches = metadata.tables["outreaches"]
 refusals = metadata.tables["refusals"]
@@ -168,6 +170,18 @@ def due_assignments(
     return [DueAssignment(**row._mapping) for row in connection.execute(query)]
 
 
+def sent_to(connection: Connection, customer_ids: Collection[int], since: datetime) -> dict[int, list[datetime]]:
+    """Return when customers were sent check-ins since an instant, oldest first."""
+    if not customer_ids:
+        return {}
+    out = outreaches.c
+    query = sa.select(out.customer_id, out.sent_at).where(out.customer_id.in_(list(customer_ids)), out.sent_at >= since)
+    found: dict[int, list[datetime]] = {}
+    for row in connection.execute(query.order_by(out.sent_at)):
+        found.setdefault(row.customer_id, []).append(row.sent_at)
+    return found
+
+
 def sent_without(connection: Connection, kind: str, sent_by: datetime, after_id: int, limit: int) -> list[SentOutreach]:
     """Return check-ins that were sent by an instant and have no outcome of a kind yet, by id."""
     out = outreaches.c
@@ -248,22 +262,23 @@ def observed_arms(
     """Return every customer's outcome in every experiment, as recorded by now."""
     columns = outcomes.c
     segment = sa.null() if by is None else segment_of(by)
-    query = sa.select(
-        columns.assignment_id,
-        columns.customer_id,
-        columns.playbook,
-        columns.kind,
-        columns.arm,
-        columns.propensity,
-        columns.treated,
-        columns.value,
-        columns.anchor_at,
-        columns.recorded_at,
-        segment.label("segment"),
-    ).where(
-        columns.kind.in_(list(kinds)),
-        columns.assignment_id.is_not(None),
-        columns.arm.is_not(None),
-        columns.recorded_at <= now,
+    query = (
+        sa.select(
+            columns.assignment_id,
+            columns.customer_id,
+            columns.playbook,
+            columns.kind,
+            columns.arm,
+            columns.propensity,
+            columns.treated,
+            columns.value,
+            columns.anchor_at,
+            columns.recorded_at,
+            allocations.c.shares,
+            segment.label("segment"),
+        )
+        .join(assignments, assignments.c.id == columns.assignment_id)
+        .outerjoin(allocations, allocations.c.id == assignments.c.allocation_id)
+        .where(columns.kind.in_(list(kinds)), columns.arm.is_not(None), columns.recorded_at <= now)
     )
     return [ObservedArm(**row._mapping) for row in connection.execute(query.order_by(columns.id))]

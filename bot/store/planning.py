@@ -175,6 +175,7 @@ def store_arm(
     now: datetime,
     band: str | None = None,
     channel: str | None = None,
+    allocation_id: int | None = None,
 ) -> StoredArm:
     """Store a draw unless one stands already; return the one that stands.
 
@@ -182,6 +183,8 @@ def store_arm(
     ----------
     band, channel : str, optional
         Of the prediction, and on which they would be contacted: known before the draw, in either arm.
+    allocation_id : int, optional
+        The shares by which it was drawn, where they move.
     """
     values = {
         "customer_id": customer_id,
@@ -193,6 +196,7 @@ def store_arm(
         "drawn_at": now,
         "band": band,
         "channel": channel,
+        "allocation_id": allocation_id,
     }
     if (drawn := insert_once(connection, assignments, values)) is not None:
         return StoredArm(id=drawn, customer_id=customer_id, playbook=playbook, arm=arm, propensity=propensity)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from bot.decide.bandit import AllocationWay
 from bot.decide.emergence import PatternState
 from bot.decide.lifecycle import SENDABLE, OutreachState
 from bot.decide.playbook import Autonomy
@@ -130,11 +131,19 @@ patterns = table(
 
 # --- Planning and outreach ---------------------------------------------------------------------------
 
+# The shares of a playbook's variants where they move with the outcomes, each with the instant from which it was in force.
+allocations = table(
+    "allocations", text("playbook"), text("experiment"), whole("number"), text("way"), json("shares", null=False),
+    json("chances", null=False), json("stopped", null=False), text("reason"), instant("decided_at"),
+    # Of two that decide at the same time, one fails here.
+    sa.UniqueConstraint("experiment", "number"), one_of("way", AllocationWay),
+)  # fmt: skip
+
 assignments = table(
     "assignments", ref("customer_id", "customers"), text("playbook"), text("experiment"), text("arm"),
     number("propensity", null=False), text("salt"), instant("drawn_at"),
     # What was known of both arms alike when it was drawn, so that results can be read by it.
-    text("band", null=True), text("channel", null=True),
+    text("band", null=True), text("channel", null=True), ref("allocation_id", "allocations", null=True),
     sa.UniqueConstraint("customer_id", "playbook", "experiment"),
 )  # fmt: skip
 

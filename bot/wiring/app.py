@@ -166,6 +166,7 @@ class App(PlanningParts):
         """The round of each local date."""
         steps = [
             Step(name="score", work=self._predict),
+            Step(name="allocate", work=lambda: self.allocator.allocate(), required=False),
             Step(name="plan", work=self._plan),
             Step(name="label", work=self.labeller.label),
             Step(name="forget_mails", work=lambda: self.mailroom.forget()),

@@ -13,6 +13,7 @@ from bot.wiring.ground import Ground
 
 # These import scikit-learn and polars: seconds that most commands can do without.
 if TYPE_CHECKING:
+    from bot.services.experiments.allocating import Allocator
     from bot.services.insight import Insight
     from bot.services.prediction.drifting import DriftWatch
     from bot.services.prediction.evaluating import Evaluator
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from bot.services.prediction.touchpoint_ledger import TouchpointLedger
     from bot.services.prediction.valuing import Valuer
 else:
+    Allocator = OnFirstUse("bot.services.experiments.allocating", "Allocator")
     DriftWatch = OnFirstUse("bot.services.prediction.drifting", "DriftWatch")
     Evaluator = OnFirstUse("bot.services.prediction.evaluating", "Evaluator")
     Insight = OnFirstUse("bot.services.insight", "Insight")
@@ -90,3 +92,8 @@ class PredictionParts(Ground):
     def labeller(self) -> Labeller:
         """Writes down outcomes at the horizon."""
         return Labeller(self.database, self.clock, self.settings, self.playbooks)
+
+    @cached_property
+    def allocator(self) -> Allocator:
+        """Moves the shares of variants with the outcomes."""
+        return Allocator(self.database, self.clock, self.settings, self.playbooks)

@@ -37,11 +37,11 @@ CLOSED_WORDS = {
     "template", "locale", "local_date", "arm", "experiment", "salt", "moment", "stage", "model", "purpose", "entity",
     "intent", "origin", "action", "actor", "refusal", "refusals.reason",
     "autonomy", "decided_by", "claimed_by", "sending_by", "owner",  # agents and processes
-    "mails.key", "mails.effect",  # a digest, and one of a few words
+    "mails.key", "mails.effect", "assignments.band",  # a digest, and ones of a few words
 }  # fmt: skip
 OF_NOBODY = {
     "model_versions", "articles", "article_versions", "runs", "controls", "audit", "products", "suppressions",
-    "alembic_version", "patterns", "autonomy_steps", "promotions", "slack_posts", "buckets", "mailboxes",
+    "alembic_version", "patterns", "autonomy_steps", "promotions", "slack_posts", "buckets", "mailboxes", "allocations",
 }  # fmt: skip
 
 

@@ -13,16 +13,20 @@ from datetime import datetime
 from typing import Any
 
 from bot.clock import Clock
+from bot.config import Settings
 from bot.decide import sequential
 from bot.decide.assignment import HOLDOUT
 from bot.decide.chance import Tally, chances_of_lowest
 from bot.decide.effect import Effect, Observation, Rate, Reading, measure
 from bot.decide.ratio import Ratio, check_ratio, expected_counts
 from bot.decide.segments import Measured, discoveries, shrunken
+from bot.services.experiments.allocating import describe
+from bot.services.experiments.drawing import experiment_of
 from bot.services.experiments.lift_words import harm_sentence, points, result_sentence
 from bot.services.prediction.experience import contact_propensities
 from bot.services.prediction.labelling import CHURN, ISSUE
-from bot.store.database import Database
+from bot.store.allocations import allocations_of
+from bot.store.database import Connection, Database
 from bot.store.experiments import HARMS, Segmentation, harms_after
 from bot.store.outcomes import ObservedArm, observed_arms
 
@@ -66,6 +70,8 @@ class Lift:
         About how many more decide, if the difference is what it seems; None where it is decided, or never by then.
     shrunk : float or None
         In a segment: the difference, drawn towards what all segments have in common.
+    variants : str or None
+        How the variants share those who are contacted, where their shares move.
     """
 
     playbook: str
@@ -84,6 +90,7 @@ class Lift:
     by: str | None = None
     segment: str | None = None
     shrunk: float | None = None
+    variants: str | None = None
 
     def line(self) -> dict[str, Any]:
         """Return the JSON object of `report lift`; rates are shares of bad outcomes."""
@@ -103,6 +110,7 @@ class Lift:
             "by": self.by,
             "segment": self.segment,
             "shrunk": None if self.shrunk is None else round(self.shrunk, 4),
+            "variants": self.variants,
             "text": self.text,
         }
 
@@ -125,9 +133,10 @@ class Lift:
 class LiftReader:
     """Reads experiments; changes nothing."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, settings: Settings) -> None:
         self._database = database
         self._clock = clock
+        self._settings = settings
 
     def lift(self, playbook: str | None = None, by: Segmentation | None = None) -> list[Lift]:
         """Return what each playbook changed; by variant too where there are several, by segment where one is named."""
@@ -135,6 +144,8 @@ class LiftReader:
         with self._database.read() as connection:
             observed = observed_arms(connection, (ISSUE, CHURN), now, by)
             harms = harms_after(connection, (ISSUE, CHURN), now)
+            names = {one.playbook for one in observed}
+            variants = {name: self._variants(connection, name) for name in names} if by is None else {}
         groups: dict[tuple[str, str], list[_Row]] = {}
         for one, contact in zip(observed, contact_propensities(observed), strict=True):
             if playbook is None or one.playbook == playbook:
@@ -143,7 +154,13 @@ class LiftReader:
         found: list[Lift] = []
         for key in sorted(groups):
             found += _lifts(*key, groups[key]) if by is None else _segments(*key, by, groups[key])
-        return found
+        return [replace(one, variants=variants.get(one.playbook)) if one.arm == ALL_ARMS else one for one in found]
+
+    def _variants(self, connection: Connection, playbook: str) -> str | None:
+        moves = allocations_of(connection, experiment_of(playbook, self._settings))
+        if not moves:
+            return None
+        return describe(moves[-1], self._settings.experiments.exploration.days, moves[0].decided_at)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,9 +13,10 @@ from datetime import datetime, timedelta
 from bot.clock import local_date, local_midnight
 from bot.config import Settings
 from bot.decide import policy
-from bot.decide.assignment import Assignment, arms, draw
+from bot.decide.assignment import Assignment
 from bot.decide.playbook import Band, Candidate, Playbook, Step, TriggerEvent, Window, mismatch, window
 from bot.decide.value import worth
+from bot.services.experiments.drawing import Drawer, Draws
 from bot.services.planning.policy_facts import GatheredFacts, PolicyFacts
 from bot.store.database import Connection
 from bot.store.journeys import (
@@ -28,10 +29,10 @@ from bot.store.journeys import (
     last_orders,
     orders_by_id,
 )
-from bot.store.planning import Forecast, StoredArm, arms_of
+from bot.store.planning import Forecast
 from bot.store.shop import Customer, customers_by_id
 
-__all__ = ["AudienceReader", "Considered", "Unmatched", "experiment_of", "promised_end"]
+__all__ = ["AudienceReader", "Considered", "Unmatched", "promised_end"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,11 +85,6 @@ class _Match:
     trigger_at: datetime
 
 
-def experiment_of(playbook: Playbook, settings: Settings) -> str:
-    """Return the name of a playbook's running experiment: another salt starts another one."""
-    return f"{playbook.id}@{settings.experiments.salt}"
-
-
 def promised_end(order: OrderFacts, settings: Settings) -> datetime:
     """Return when a promise is broken: it runs to the end of its day; without one `issue.due_days` stand in."""
     if order.promised_at is None:
@@ -103,6 +99,7 @@ class AudienceReader:
     def __init__(self, settings: Settings, longest_cool_down: timedelta) -> None:
         self._settings = settings
         self._facts = PolicyFacts(settings, longest_cool_down)
+        self._drawer = Drawer(settings)
 
     def read(
         self,
@@ -168,9 +165,9 @@ class AudienceReader:
             return
         ids = {one.customer.id for one in matched}
         facts = self._facts.gather(connection, playbook, [customers[one] for one in ids], events, now, stopped=stopped)
-        arms_drawn = arms_of(connection, ids, experiment_of(playbook, self._settings))
+        draws = self._drawer.read(connection, playbook, ids)
         for one in matched:
-            yield self._consider(playbook, one, facts, arms_drawn.get(one.customer.id), now, today)
+            yield self._consider(playbook, one, facts, draws, now, today)
 
     def _in_reach(self, playbook: Playbook, order: OrderFacts | None, now: datetime) -> bool:
         """Say whether the trigger may be open, by the order alone, before anything else is read."""
@@ -199,12 +196,13 @@ class AudienceReader:
         playbook: Playbook,
         match: _Match,
         page: GatheredFacts,
-        stored: StoredArm | None,
+        draws: Draws,
         now: datetime,
         today: str,
     ) -> Considered:
         customer, forecast, step = match.customer, match.forecast, playbook.steps[0]
         channel, facts = page.about(customer)
+        drawn, assignment_id = draws.of(customer)
         span = window(playbook, match.trigger_at, step)
         dedupe_key = f"{customer.id}:{playbook.id}:{step.id}:{today}"
         return Considered(
@@ -218,18 +216,10 @@ class AudienceReader:
             facts=facts,
             verdict=policy.ask(facts),
             worth=worth(playbook.goal, forecast.probability, now, span, forecast.gain),
-            drawn=Assignment(arm=stored.arm, propensity=stored.propensity)
-            if stored is not None
-            else self._draw(playbook, customer),
-            assignment_id=None if stored is None else stored.id,
+            drawn=drawn,
+            assignment_id=assignment_id,
             done=dedupe_key in page.contacts_of(customer.id).dedupe_keys,
         )
-
-    def _draw(self, playbook: Playbook, customer: Customer) -> Assignment:
-        share = playbook.holdout_share
-        choices = arms(self._settings.experiments.holdout_share if share is None else share, playbook.arms)
-        key = f"{customer.source}:{customer.external_id}"
-        return draw(self._settings.experiments.salt, playbook.id, key, choices)
 
 
 def _candidate(

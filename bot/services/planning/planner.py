@@ -20,7 +20,8 @@ from bot.config import Settings
 from bot.decide import policy
 from bot.decide.playbook import Band
 from bot.decide.value import is_urgent
-from bot.services.planning.audience import Considered, experiment_of
+from bot.services.experiments.drawing import Drawer
+from bot.services.planning.audience import Considered
 from bot.services.planning.drafting import Drafted, Drafter
 from bot.services.planning.explaining import explain_customer
 from bot.services.planning.forecasting import Forecasting, Rescore
@@ -35,7 +36,7 @@ from bot.store.enums import PlanDecision
 from bot.store.journeys import chunks, product_names
 from bot.store.outreach import NewOutreach, insert_outreach
 from bot.store.parts import customer_ranges
-from bot.store.planning import Forecast, StoredArm, article_version_ids, proposed_on, store_arm, store_refusals
+from bot.store.planning import Forecast, StoredArm, article_version_ids, proposed_on, store_refusals
 from messages.catalogue import Catalogue
 from messages.errors import TemplateError
 from messages.knowledge import KnowledgeIndex
@@ -89,6 +90,7 @@ class Planner:
         self._catalogue = catalogue
         self._index = index
         self._preview = preview or index
+        self._drawer = Drawer(settings)
         self._ruler = Ruler(settings)
         self._sifter = Sifter(settings, playbooks)
         self._at_a_time = customers_at_a_time
@@ -238,6 +240,7 @@ class Planner:
             articles = article_version_ids(connection, cited)
             for one, ruling, words in drafted:
                 arm = self._store_arm(connection, one, now)
+                assert arm is not None  # nobody who is held out everywhere is suggested
                 line = line_of(one, ruling, words)
                 if words is None:
                     store_refusals(connection, [refusal_of(one, ruling, today, arm.id)], now)
@@ -259,18 +262,9 @@ class Planner:
                     rows.append(refusal_of(one, ruling, today, None if arm is None else arm.id))
                 store_refusals(connection, rows, now)
 
-    def _store_arm(self, connection: Connection, one: Considered, now: datetime) -> StoredArm:
-        return store_arm(
-            connection,
-            customer_id=one.customer.id,
-            playbook=one.playbook.id,
-            experiment=experiment_of(one.playbook, self._settings),
-            arm=one.drawn.arm,
-            propensity=one.drawn.propensity,
-            salt=self._settings.experiments.salt,
-            now=now,
-            band=one.forecast.band,
-            channel=one.channel,
+    def _store_arm(self, connection: Connection, one: Considered, now: datetime) -> StoredArm | None:
+        return self._drawer.store(
+            connection, one.playbook.id, one.customer, one.drawn, now, band=one.forecast.band, channel=one.channel
         )
 
     def _outreach(

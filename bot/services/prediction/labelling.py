@@ -6,7 +6,8 @@ propensity and whether anything was sent. Reading the effect out of them is `bot
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -14,6 +15,7 @@ import structlog
 from bot.clock import Clock
 from bot.config import Settings
 from bot.decide.playbook import Goal
+from bot.services.experiments.drawing import EVERYWHERE
 from bot.services.planning.playbooks import Playbooks
 from bot.store import outcomes
 from bot.store.database import Database
@@ -21,7 +23,7 @@ from bot.store.outcomes import DueAssignment, Happened, NewOutcome, SentOutreach
 from predictors.labels import BAD_RATING, TROUBLE_KINDS
 from predictors.moments import RATING_KINDS
 
-__all__ = ["CHURN", "CSAT", "ISSUE", "REPLY", "Labeller"]
+__all__ = ["CHURN", "CSAT", "ISSUE", "REPLY", "Labeller", "outcome_of"]
 
 log = structlog.get_logger(__name__)
 ISSUE, CHURN, REPLY, CSAT = "issue", "churn", "reply", "csat"
@@ -37,10 +39,10 @@ class Labeller:
         self._database = database
         self._clock = clock
         self._settings = settings
-        goals = {playbook.id: playbook.goal for playbook in playbooks.all}
+        # Whoever is held out from all playbooks, and those who are not, are judged by both.
         self._by_kind = {
-            ISSUE: [name for name, goal in goals.items() if goal is not Goal.KEEP_CUSTOMER],
-            CHURN: [name for name, goal in goals.items() if goal is Goal.KEEP_CUSTOMER],
+            kind: [EVERYWHERE, *(one.id for one in playbooks.all if outcome_of(one.goal) == kind)]
+            for kind in (ISSUE, CHURN)
         }
 
     def label(self) -> int:
@@ -66,6 +68,10 @@ class Labeller:
                 after = due[-1].id
                 since = min(one.drawn_at for one in due)
                 ids = {one.customer_id for one in due}
+                sent = outcomes.sent_to(
+                    connection, {one.customer_id for one in due if one.playbook == EVERYWHERE}, since
+                )
+                due = [_with_any_contact(one, sent) for one in due]
                 if kind == ISSUE:
                     rated_only = self._rated_only(outcomes.records_kinds(connection, TROUBLE_KINDS, now))
                     kinds = (*TROUBLE_KINDS, *RATING_KINDS)
@@ -119,6 +125,11 @@ class Labeller:
         return mode == "rated" or (mode == "auto" and not records_trouble)
 
 
+def outcome_of(goal: Goal) -> str:
+    """Return the kind of outcome by which a goal is read."""
+    return CHURN if goal is Goal.KEEP_CUSTOMER else ISSUE
+
+
 def issue_label(draw: DueAssignment, events: Iterable[Happened], horizon: timedelta, rated_only: bool) -> float | None:
     """Return 1 for a problem within the horizon after the draw, 0 for none, None for not observed.
 
@@ -139,6 +150,13 @@ def issue_label(draw: DueAssignment, events: Iterable[Happened], horizon: timede
 def churn_label(draw: DueAssignment, placed: Iterable[datetime], horizon: timedelta) -> float:
     """Return 1 where the customer did not order again within the horizon after the draw, else 0."""
     return float(not any(draw.drawn_at < instant <= draw.drawn_at + horizon for instant in placed))
+
+
+def _with_any_contact(draw: DueAssignment, sent: Mapping[int, Sequence[datetime]]) -> DueAssignment:
+    """Let whoever was drawn for all playbooks together be contacted by any."""
+    if draw.playbook != EVERYWHERE:
+        return draw
+    return replace(draw, sent_at=next((at for at in sent.get(draw.customer_id, ()) if at >= draw.drawn_at), None))
 
 
 def _outcome(draw: DueAssignment, kind: str, value: float, horizon_days: int) -> NewOutcome:
