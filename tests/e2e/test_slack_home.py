@@ -126,6 +126,15 @@ def test_low_risk_ones_are_approved_together_after_a_recap_and_the_rest_is_told(
     assert states == ["approved", "rejected", "approved", "suggested", "suggested"]
     until(lambda: len(world.cards()) >= 2, "cards in the channel")
 
+    home = browser.home(ADA, "2 approved")
+    assert find_element(home, "home_undo")[1]["text"]["text"] == "Undo all 2"
+    world.review.undo(quiet[0].id, 2, f"slack:{TEAM}:{BEN}")  # before Ada does
+    browser.press(ADA, home, "home_undo")
+    told = shown_text(browser.home(ADA, "1 taken back"))
+    assert "1 not taken back" in told
+    states = [world.present(one.id).state.value for one in quiet]
+    assert states == ["suggested", "rejected", "suggested", "suggested"]
+
 
 def test_sending_is_stopped_and_started_from_home_and_the_channel_hears_of_it(
     world: SlackWorld, browser: Browser

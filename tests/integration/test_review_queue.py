@@ -143,13 +143,13 @@ def test_approving_together_overwrites_nothing_and_twice_is_once(
     with database.write() as connection:
         add_touchpoint(connection, "complaint", changed.customer_id, now)
     result = queue.approve_together([*chosen, (999, 1)], ADA, "submission:1")
-    assert list(result.approved) == [fine.id]
+    assert list(result.done) == [fine.id]
     assert [one for one, _ in result.refused] == [taken.id, changed.id, 999]
     said = dict(result.refused)
     assert f"already rejected by {BEN}" in said[taken.id]
     assert "open issue" in said[changed.id]
     again = queue.approve_together(chosen, ADA, "submission:1")
-    assert list(again.approved) == [fine.id]
+    assert list(again.done) == [fine.id]
     assert review.card(taken.id).outreach.state is OutreachState.REJECTED
     assert review.card(changed.id).outreach.state is OutreachState.SUGGESTED
     with database.read() as connection:

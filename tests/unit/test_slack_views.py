@@ -122,7 +122,9 @@ def test_every_answer_and_every_recap_is_valid_and_mentions_only_agents(
     assert mentions(modal) == []
     assert targets(modal["private_metadata"]) == [(one.id, one.version) for one in waiting[:AT_ONCE]]
     refused = [(n, f"outreach {n} was already approved by {ME}: {unknown}") for n in range(30)]
-    outcome = bulk_outcome(BulkResult(approved=range(10), refused=refused), ROSTER)
+    outcome = bulk_outcome(BulkResult(done=range(10), refused=refused), ROSTER)
+    undo = " ".join(f"{10**17 + n}:{10**8}" for n in range(AT_ONCE))
+    check_view(agent_home(home_facts(*cards.values(), undo=undo), ROSTER))
     check_message("x", [section(outcome)])
 
 

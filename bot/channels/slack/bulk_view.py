@@ -16,7 +16,7 @@ from bot.services.review.cards import CardView
 from bot.services.review.low_risk import Why
 from bot.services.review.queue import BulkResult, Sorted
 
-__all__ = ["bulk_outcome", "recap"]
+__all__ = ["bulk_outcome", "recap", "undo_outcome"]
 
 # So many people are named; the rest is counted.
 NAMED = 8
@@ -66,9 +66,20 @@ def recap(
 
 def bulk_outcome(result: BulkResult, roster: Roster) -> str:
     """Say what became of check-ins that were approved together."""
-    lines = [f"✅ *{len(result.approved)} approved.* Until they leave, their cards offer Undo."]
+    return _outcome(
+        f"✅ *{len(result.done)} approved.* Until they leave, they can be taken back.", "approved", result, roster
+    )
+
+
+def undo_outcome(result: BulkResult, roster: Roster) -> str:
+    """Say what became of check-ins that were taken back together."""
+    return _outcome(f"↩️ *{len(result.done)} taken back.* They wait in the queue again.", "taken back", result, roster)
+
+
+def _outcome(first: str, done: str, result: BulkResult, roster: Roster) -> str:
+    lines = [first]
     if result.refused:
-        lines.append(f"*{len(result.refused)} not approved:*")
+        lines.append(f"*{len(result.refused)} not {done}:*")
         lines += [f"• {cut(roster.named(one_line(why)), 200)}" for _, why in result.refused[:NAMED]]
     if len(result.refused) > NAMED:
         lines.append(f"_… {len(result.refused) - NAMED} more_")

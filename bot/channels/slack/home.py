@@ -26,6 +26,7 @@ from bot.channels.slack.telling import Telling
 from bot.clock import Clock
 from bot.config import Settings
 from bot.errors import Refused
+from bot.services.review.cards import CardView
 from bot.services.review.desk import ReviewDesk
 from bot.services.review.queue import Owner, QueueFilter, ReviewQueue
 from bot.services.review.standing import Standing
@@ -157,6 +158,9 @@ class AgentHome:
                 after = self._review.approve(*target(click.value), click.person.actor, event_key=click.key)
                 self.told(click, after.id)
                 return after.id
+            case ActionId.HOME_UNDO if " " in click.value:
+                self._undo_together(click)
+                return None
             case ActionId.HOME_UNDO:
                 after = self._review.undo(*target(click.value), click.person.actor, event_key=click.key)
                 self.told(click, after.id)
@@ -167,18 +171,30 @@ class AgentHome:
     def told(self, click: Click, outreach_id: int) -> None:
         """Say at the top of Home what became of a check-in, with Undo while it can be taken back."""
         view = self._review.card(outreach_id)
-        until = undo_until(view.outreach, self._settings.review.undo_seconds)
-        undo = f"{outreach_id}:{view.outreach.version}" if until is not None and self._clock.now() < until else ""
         status = self._roster.named(view.status_line) or "Back in the queue"
-        self.show(click.person, notice=f"✅ {customer_and_order(view)}: {status}.", undo=undo, seen=click.view_hash)
+        notice = f"✅ {customer_and_order(view)}: {status}."
+        self.show(click.person, notice=notice, undo=self._undoable(view), seen=click.view_hash)
 
     def approve_together(self, submission: Submission) -> None:
         """Approve what a recap listed; what a colleague decided meanwhile is told, never overwritten."""
         person = submission.person
         self._roster.check(person)
         result = self._queue.approve_together(targets(submission.reference), person.actor, submission.key)
-        log.info("slack_bulk_approved", actor=person.actor, approved=len(result.approved), refused=len(result.refused))
-        self.show(person, notice=bulk_view.bulk_outcome(result, self._roster))
+        log.info("slack_bulk_approved", actor=person.actor, approved=len(result.done), refused=len(result.refused))
+        undoable = " ".join(filter(None, map(self._undoable, map(self._review.card, result.done))))
+        self.show(person, notice=bulk_view.bulk_outcome(result, self._roster), undo=undoable)
+
+    def _undo_together(self, click: Click) -> None:
+        self._roster.check(click.person)
+        result = self._queue.undo_together(targets(click.value), click.person.actor, click.key)
+        log.info("slack_bulk_undone", actor=click.person.actor, undone=len(result.done), refused=len(result.refused))
+        self.show(click.person, notice=bulk_view.undo_outcome(result, self._roster), seen=click.view_hash)
+
+    def _undoable(self, view: CardView) -> str:
+        """Return what Undo must name while a decision can be taken back; else nothing."""
+        until = undo_until(view.outreach, self._settings.review.undo_seconds)
+        in_time = until is not None and self._clock.now() < until
+        return f"{view.outreach.id}:{view.outreach.version}" if in_time else ""
 
     def _recap(self, click: Click) -> None:
         found = self._queue.sort(self._choice(click.person).wanted, click.person.actor)

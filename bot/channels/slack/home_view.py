@@ -81,7 +81,9 @@ def agent_home(facts: HomeFacts, roster: Roster) -> View:
     if facts.notice:
         blocks.append(section(cut(facts.notice, SECTION_LIMIT)))
     if facts.undo:
-        blocks.append({"type": "actions", "elements": [button(ActionId.HOME_UNDO, "Undo", facts.undo)]})
+        many = len(facts.undo.split())
+        label = "Undo" if many == 1 else f"Undo all {many}"
+        blocks.append({"type": "actions", "elements": [button(ActionId.HOME_UNDO, label, facts.undo)]})
     blocks.append(section(sending_line(facts.sending, roster)) | {"accessory": _switch(facts.sending)})
     blocks.append(context(numbers_line(facts.numbers), queue_line(facts.queue)))
     blocks += [{"type": "divider"}, _filters(facts)]

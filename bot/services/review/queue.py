@@ -58,9 +58,9 @@ class Sorted:
 
 @dataclass(frozen=True, kw_only=True)
 class BulkResult:
-    """What became of check-ins that were approved together: ids, and by id why not."""
+    """What became of check-ins that were decided together: ids, and by id why not."""
 
-    approved: Sequence[int]
+    done: Sequence[int]
     refused: Sequence[tuple[int, str]]
 
 
@@ -131,16 +131,11 @@ class ReviewQueue:
         chosen : sequence of (int, int)
             Ids and versions.
         """
-        approved: list[int] = []
-        refused: list[tuple[int, str]] = []
-        for outreach_id, version in chosen:
-            try:
-                self._approve(outreach_id, version, actor, f"{event_key}:{outreach_id}")
-            except AftercareError as error:
-                refused.append((outreach_id, str(error)))
-            else:
-                approved.append(outreach_id)
-        return BulkResult(approved=approved, refused=refused)
+        return _each(chosen, lambda one, version: self._approve(one, version, actor, f"{event_key}:{one}"))
+
+    def undo_together(self, chosen: Sequence[tuple[int, int]], actor: str, event_key: str) -> BulkResult:
+        """Take back what was approved together, each where it still can be; the same event again changes nothing."""
+        return _each(chosen, lambda one, version: self._review.undo(one, version, actor, f"{event_key}:{one}"))
 
     def _approve(self, outreach_id: int, version: int, actor: str, event_key: str) -> None:
         view = self._review.card(outreach_id)
@@ -175,6 +170,19 @@ class ReviewQueue:
             for card in cards
             for one in (card.outreach,)
         }
+
+
+def _each(chosen: Sequence[tuple[int, int]], decide: Callable[[int, int], object]) -> BulkResult:
+    done: list[int] = []
+    refused: list[tuple[int, str]] = []
+    for outreach_id, version in chosen:
+        try:
+            decide(outreach_id, version)
+        except AftercareError as error:
+            refused.append((outreach_id, str(error)))
+        else:
+            done.append(outreach_id)
+    return BulkResult(done=done, refused=refused)
 
 
 def _held_by_other(one: Outreach, actor: str, now: datetime) -> bool:
