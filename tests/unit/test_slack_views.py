@@ -123,14 +123,17 @@ def test_every_answer_and_every_recap_is_valid_and_mentions_only_agents(
     assert targets(modal["private_metadata"]) == [(one.id, one.version) for one in waiting[:AT_ONCE]]
     refused = [(n, f"outreach {n} was already approved by {ME}: {unknown}") for n in range(30)]
     outcome = bulk_outcome(BulkResult(done=range(10), refused=refused), ROSTER)
-    undo = " ".join(f"{10**17 + n}:{10**8}" for n in range(AT_ONCE))
-    check_view(agent_home(home_facts(*cards.values(), undo=undo), ROSTER))
     check_message("x", [section(outcome)])
 
 
 def test_a_recap_of_ids_as_long_as_they_get_fits_into_its_metadata() -> None:
     waiting = [outreach(id=10**17 + n, version=10**8) for n in range(AT_ONCE)]
     check_view(recap(Sorted(low_risk=waiting, more=0, others=()), {one.id: card_of(one) for one in waiting}, {}, 30))
+
+
+def test_an_undo_of_ids_as_long_as_they_get_fits_into_its_button() -> None:
+    undo = " ".join(f"{10**17 + n}:{10**8}" for n in range(AT_ONCE))
+    check_view(agent_home(home_facts(card_of(outreach()), undo=undo), ROSTER))
 
 
 def test_a_draft_that_is_not_shown_whole_cannot_be_approved_in_home() -> None:
