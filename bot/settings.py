@@ -53,9 +53,19 @@ def _sender(value: str) -> str:
     return value
 
 
+def _country(value: str) -> str:
+    if value and not (len(value) == 2 and value.isascii() and value.isalpha()):
+        raise ValueError("write the two letters of a country, such as DE (ISO 3166), or nothing")
+    return value.upper()
+
+
 ZoneName = Annotated[str, AfterValidator(_zone_name)]
 TimeOfDay = Annotated[time, BeforeValidator(_clock_time)]
 Sender = Annotated[str, AfterValidator(_sender)]
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+ContactPurpose = Literal["service", "research", "marketing"]
+CapShare = Annotated[float, Field(gt=0, le=1)]
 Share = Annotated[float, Field(ge=0, le=0.9)]
 PositiveInt = Annotated[int, Field(ge=1)]
 
@@ -147,16 +157,50 @@ class QuietHours(Section):
     end: TimeOfDay = time(9, 0)
 
 
+class DaysOff(Section):
+    """The days, where the customer lives, on which nobody is contacted."""
+
+    weekdays: tuple[Weekday, ...] = ()
+    holidays: bool = True
+    country: Annotated[str, AfterValidator(_country)] = ""
+
+    @field_validator("weekdays")
+    @classmethod
+    def _some_day_is_left(cls, value: tuple[Weekday, ...]) -> tuple[Weekday, ...]:
+        if len(set(value)) == len(WEEKDAYS):
+            raise ValueError("leave at least one day of the week on which customers may be contacted")
+        return value
+
+
 class Caps(Section):
     day: PositiveInt = 1
     week: PositiveInt = 2
     month: PositiveInt = 4
+    normal_share: CapShare = 1.0
+    low_share: CapShare = 0.5
+
+
+class Budget(Section):
+    """Most check-ins that are sent on a channel within a day of the shop; 0: no limit."""
+
+    email: Annotated[int, Field(ge=0)] = 0
+    slack: Annotated[int, Field(ge=0)] = 0
 
 
 class Policy(Section):
     quiet_hours: QuietHours = QuietHours()
+    days_off: DaysOff = DaysOff()
     caps: Caps = Caps()
-    require_consent: bool = False
+    hours_apart: Annotated[float, Field(ge=0, le=24 * 366)] = 0.0
+    daily_budget: Budget = Budget()
+    require_consent: bool | tuple[ContactPurpose, ...] = ("marketing",)
+
+    @property
+    def purposes_by_consent(self) -> tuple[str, ...]:
+        """The purposes for which a customer must have said yes."""
+        if isinstance(self.require_consent, bool):
+            return ("service", "research", "marketing") if self.require_consent else ()
+        return self.require_consent
 
 
 class ExplorationRules(Section):

@@ -75,8 +75,10 @@ def _print_chain(chain: list[dict[str, Any]], as_json: bool) -> None:
     for link in chain:
         click.echo(f"{link['playbook']}: audience: {link['audience']}")
         for name, value in link.items():
-            if name not in ("playbook", "audience", "customer_id") and value not in (None, []):
+            if name not in ("playbook", "audience", "customer_id", "rules") and value not in (None, []):
                 click.echo(f"  {name}: {value}")
+        for rule in link.get("rules", ()):
+            click.echo(f"  {'passed ' if rule['passed'] else 'REFUSED'}  {rule['rule']}: {rule['words']}")
 
 
 @click.group("playbook")

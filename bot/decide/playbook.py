@@ -12,9 +12,11 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from bot.decide.assignment import Arm
+from bot.decide.contact import Priority, Purpose
 
 __all__ = [
     "PATTERN",
+    "PRIORITIES",
     "Audience",
     "Autonomy",
     "Band",
@@ -43,6 +45,14 @@ class Goal(StrEnum):
     PREVENT_ISSUE = "prevent_issue"  # fewer problems within the horizon
     FIRST_USE = "first_use"  # a good start; read by the same label: fewer problems
     KEEP_CUSTOMER = "keep_customer"  # a further order within the horizon
+
+
+# How much a playbook matters beside others where its file does not say; other goals: little.
+PRIORITIES = {
+    Goal.PREVENT_ISSUE: Priority.HIGH,
+    Goal.FIRST_USE: Priority.NORMAL,
+    Goal.KEEP_CUSTOMER: Priority.NORMAL,
+}
 
 
 class Autonomy(StrEnum):
@@ -173,6 +183,10 @@ class Playbook:
         The highest level that it may reach.
     auto_after : timedelta
         How long its cards stand before they go out unasked, where `autonomy` is AUTO_AFTER.
+    purpose : Purpose
+        What the customer must have allowed, or not forbidden.
+    priority : Priority
+        How much it matters beside other playbooks that would contact the same customer.
     """
 
     id: str
@@ -191,6 +205,8 @@ class Playbook:
     holdout_share: float | None = None
     variants: tuple[Variant, ...] = ()
     auto_after: timedelta = timedelta(0)
+    purpose: Purpose = Purpose.SERVICE
+    priority: Priority = Priority.NORMAL
 
     @property
     def kind(self) -> str:

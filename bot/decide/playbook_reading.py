@@ -15,7 +15,9 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from bot.decide.assignment import HOLDOUT
+from bot.decide.contact import Priority, Purpose
 from bot.decide.playbook import (
+    PRIORITIES,
     Audience,
     Autonomy,
     Band,
@@ -126,8 +128,8 @@ class _Reader:
 
     def playbook(self, tree: Any, version: str) -> Playbook | None:
         known = (
-            "id", "title", "goal", "owner", "autonomy", "auto_after", "audience", "trigger", "steps", "exit", "channels",
-            "cool_down", "expires_after", "holdout_share", "variants",
+            "id", "title", "goal", "owner", "autonomy", "auto_after", "purpose", "priority", "audience", "trigger", "steps",
+            "exit", "channels", "cool_down", "expires_after", "holdout_share", "variants",
         )  # fmt: skip
         top = self._mapping((), tree, known)
         if not isinstance(tree, Mapping):
@@ -142,11 +144,14 @@ class _Reader:
         expires = top.get("expires_after", _ABSENT)
         share = top.get("holdout_share", _ABSENT)
         autonomy = self._word(("autonomy",), top, Autonomy, default=Autonomy.APPROVE)
+        goal = self._word(("goal",), top, Goal)
         return Playbook(
             id=self._name(("id",), top),
             version=version,
             title=self._text(("title",), top),
-            goal=self._word(("goal",), top, Goal),
+            goal=goal,
+            purpose=self._word(("purpose",), top, Purpose, default=Purpose.SERVICE),
+            priority=self._word(("priority",), top, Priority, default=PRIORITIES.get(goal, Priority.LOW)),
             owner=self._text(("owner",), top),
             autonomy=autonomy,
             auto_after=self._notice(top, autonomy),

@@ -7,12 +7,13 @@ Whether a contact is allowed is decided in `bot.decide.policy`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from bot.decide.contact import EVERY_PURPOSE, Purpose, standing
 from bot.store.once import insert_once
 from bot.store.tables import metadata
 
@@ -20,10 +21,10 @@ __all__ = [
     "CHECK_INS",
     "ERASED",
     "address_hash",
-    "allowed_by",
     "consent_of",
     "is_suppressed",
     "record_consent",
+    "said_on",
     "suppress",
 ]
 
@@ -31,8 +32,8 @@ consents, suppressions, customers = (metadata.tables[name] for name in ("consent
 _ADDRESSES = {"email": customers.c.email, "slack": customers.c.slack_user_id}
 # The channel under which the keys of erased customers are suppressed, so that no import brings them back.
 ERASED = "customer"
-# The purpose under which check-ins are allowed or forbidden.
-CHECK_INS = "check_ins"
+# What opt-out links, replies and imports are about: everything that Aftercare sends.
+CHECK_INS = EVERY_PURPOSE
 
 
 def record_consent(
@@ -51,6 +52,8 @@ def record_consent(
 
     Parameters
     ----------
+    purpose : str
+        A `Purpose`, or `CHECK_INS` for all of them.
     origin : str
         Where it was said: `slack`, `email`, `import`, `agent`.
     evidence : str, optional
@@ -73,27 +76,20 @@ def record_consent(
 
 
 def consent_of(
-    connection: Connection, customer_ids: Collection[int], channel: str, purpose: str | None = None
+    connection: Connection, customer_ids: Collection[int], channel: str, purpose: Purpose = Purpose.SERVICE
 ) -> dict[int, bool | None]:
-    """Return for each customer whether a channel is allowed.
+    """Return for each customer whether a channel may be used for a purpose; None: they never said (`bot.decide.contact`)."""
+    return {one: standing(words, purpose) for one, words in said_on(connection, customer_ids, channel).items()}
 
-    The latest word per purpose counts. One purpose forbidden forbids; else one allowed allows; None says
-    that the customer never spoke. With `purpose` only that purpose is looked at.
-    """
-    latest: dict[tuple[int, str], bool] = {}
+
+def said_on(connection: Connection, customer_ids: Collection[int], channel: str) -> dict[int, list[tuple[str, bool]]]:
+    """Return each customer's words (purpose, granted) about a channel, in the order in which they were said."""
     wanted = list(customer_ids)
+    found: dict[int, list[tuple[str, bool]]] = {one: [] for one in wanted}
     for start in range(0, len(wanted), 1000):
-        given = {"people": wanted[start : start + 1000], "on_channel": channel, "only": purpose}
+        given = {"people": wanted[start : start + 1000], "on_channel": channel}
         for row in connection.execute(_LEDGER, given):
-            latest[row.customer_id, row.purpose] = row.granted
-    return {**dict.fromkeys(wanted), **allowed_by(latest)}
-
-
-def allowed_by(latest: Mapping[tuple[int, str], bool]) -> dict[int, bool]:
-    """Return for each customer whether a channel is allowed, by their latest word (customer, purpose) on each purpose."""
-    found: dict[int, bool] = {}
-    for (customer_id, _), granted in latest.items():
-        found[customer_id] = granted and found.get(customer_id, True)
+            found[row.customer_id].append((row.purpose, row.granted))
     return found
 
 
@@ -137,7 +133,6 @@ _LEDGER = (
     .where(
         consents.c.customer_id.in_(sa.bindparam("people", expanding=True)),
         consents.c.channel == sa.bindparam("on_channel"),
-        sa.bindparam("only", type_=sa.Text).is_(None) | (consents.c.purpose == sa.bindparam("only", type_=sa.Text)),
     )
     .order_by(consents.c.occurred_at, consents.c.id)
 )

@@ -270,12 +270,14 @@ def _note_consents(connection: Connection, fresh: Sequence[Mapping[str, Any]]) -
         if granted is None:
             continue
         named = (values["channel"] or "").strip().casefold()
+        # What it is about, if it says so, else everything that Aftercare sends.
+        about = str((values["attributes"] or {}).get("purpose") or "").strip().casefold() or CHECK_INS
         for channel in (SPELT.get(named, named),) if named else () if granted else CHANNELS:
             record_consent(
                 connection,
                 values["customer_id"],
                 channel,
-                CHECK_INS,
+                about,
                 granted,
                 "import",
                 f"{values['source']}:{values['external_id']}",

@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from bot.decide.contact import Priority
 from bot.decide.lifecycle import OPEN, OutreachState
 from bot.decide.open_issues import CLOSING, OPENING, open_issues
 from bot.store.enums import ConversationState
@@ -79,8 +80,8 @@ class Contacts:
     ----------
     sent : tuple of datetime
         Contacts that happened, or may have.
-    proposed_until : datetime or None
-        When the last of the open check-ins ends by itself.
+    proposed : tuple of (Priority, datetime)
+        The open check-ins: how much each matters, and when it ends by itself.
     by_playbook : mapping
         When each playbook last proposed something that was not dropped unseen.
     dedupe_keys : frozenset of str
@@ -88,9 +89,14 @@ class Contacts:
     """
 
     sent: tuple[datetime, ...] = ()
-    proposed_until: datetime | None = None
+    proposed: tuple[tuple[Priority, datetime], ...] = ()
     by_playbook: Mapping[str, datetime] = field(default_factory=dict)
     dedupe_keys: frozenset[str] = frozenset()
+
+    def proposed_until(self, priority: Priority) -> datetime | None:
+        """Return when the last open check-in that matters as much or more ends by itself; a lesser one stands in nobody's way."""
+        ends = (until for present, until in self.proposed if present.rank <= priority.rank)
+        return max(ends, default=None)
 
 
 def chunks(ids: Iterable[int], size: int = CHUNK) -> Iterator[list[int]]:
@@ -133,7 +139,7 @@ def contacts_of_customers(
     query = (
         sa.select(
             columns.customer_id, columns.playbook, columns.state, columns.dedupe_key, columns.created_at,
-            columns.expires_at, columns.sent_at, columns.sending_since, columns.updated_at,
+            columns.expires_at, columns.priority, columns.sent_at, columns.sending_since, columns.updated_at,
         )
         .where(columns.customer_id.in_(list(customer_ids)))
         .where(sa.or_(columns.created_at >= since, columns.sent_at >= since, columns.state.in_(list(OPEN))))
@@ -179,18 +185,18 @@ def _contacts(rows: Iterable[Any]) -> Contacts:
     sent: list[datetime] = []
     by_playbook: dict[str, datetime] = {}
     keys: set[str] = set()
-    until: datetime | None = None
+    proposed: list[tuple[Priority, datetime]] = []
     for row in rows:
         state = OutreachState(row.state)
         keys.add(row.dedupe_key)
         if row.sent_at is not None or state in (OutreachState.SENDING, OutreachState.UNCERTAIN):
             sent.append(row.sent_at or row.sending_since or row.updated_at)
         elif state in OPEN:
-            until = max(until or row.expires_at, row.expires_at)
+            proposed.append((Priority(row.priority), row.expires_at))
         if state not in (OutreachState.EXPIRED, OutreachState.CANCELLED):
             by_playbook[row.playbook] = max(by_playbook.get(row.playbook, row.created_at), row.created_at)
     return Contacts(
-        sent=tuple(sorted(sent)), proposed_until=until, by_playbook=by_playbook, dedupe_keys=frozenset(keys)
+        sent=tuple(sorted(sent)), proposed=tuple(proposed), by_playbook=by_playbook, dedupe_keys=frozenset(keys)
     )
 
 

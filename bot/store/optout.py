@@ -11,10 +11,11 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from bot.decide.contact import ended
 from bot.decide.lifecycle import OutreachState
 from bot.decide.policy import Reason
 from bot.store import audit
-from bot.store.consent import CHECK_INS, consent_of, record_consent, suppress
+from bot.store.consent import CHECK_INS, record_consent, said_on, suppress
 from bot.store.outreach import change_state, list_outreach
 from bot.store.shop import Customer, add_touchpoint
 from bot.store.tables import customers
@@ -27,7 +28,7 @@ _STILL_OPEN = (OutreachState.SUGGESTED, OutreachState.SNOOZED, OutreachState.DEF
 def end_contact(
     connection: Connection, customer: Customer, channel: str, *, origin: str, evidence: str | None, now: datetime
 ) -> bool:
-    """Forbid check-ins to a customer on a channel and take back those that are open.
+    """Forbid every contact with a customer on a channel, whatever it is for, and take back what is open.
 
     Parameters
     ----------
@@ -43,8 +44,8 @@ def end_contact(
     """
     # The same lock as a claim takes: what is not yet claimed is stopped here, what is claimed has left.
     connection.execute(sa.select(customers.c.id).where(customers.c.id == customer.id).with_for_update())
-    # Only this purpose: a no to something else may be taken back without a word about check-ins.
-    if consent_of(connection, [customer.id], channel, CHECK_INS)[customer.id] is False:
+    # A no to something else may be taken back without a word about check-ins.
+    if ended(said_on(connection, [customer.id], channel)[customer.id]):
         return False
     record_consent(connection, customer.id, channel, CHECK_INS, False, origin, evidence, now)
     address = {"email": customer.email, "slack": customer.slack_user_id}.get(channel)

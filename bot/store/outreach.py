@@ -14,6 +14,7 @@ from typing import Any, TypedDict, Unpack
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from bot.decide.contact import Priority, Purpose
 from bot.decide.lifecycle import SENDABLE, OutreachState, move
 from bot.decide.playbook import Autonomy
 from bot.errors import NotFound
@@ -49,6 +50,8 @@ class NewOutreach:
         How far the bot may go by itself with it, at most.
     pattern_id : int or None
         The pattern for whose sake it is proposed.
+    purpose, priority : Purpose, Priority
+        What the policy asks about when it leaves, as the playbook said when it was proposed.
     """
 
     dedupe_key: str
@@ -74,6 +77,8 @@ class NewOutreach:
     expires_at: datetime
     autonomy: Autonomy = Autonomy.APPROVE
     pattern_id: int | None = None
+    purpose: Purpose = Purpose.SERVICE
+    priority: Priority = Priority.NORMAL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +136,8 @@ class Outreach:
     evidence: Any
     autonomy: Autonomy = Autonomy.APPROVE
     pattern_id: int | None = None
+    purpose: Purpose = Purpose.SERVICE
+    priority: Priority = Priority.NORMAL
 
 
 class OutreachColumns(TypedDict, total=False):
@@ -306,5 +313,10 @@ def _record(row: sa.Row[Any]) -> Outreach:
 
 def as_outreach(values: Mapping[str, Any]) -> Outreach:
     """Make a record of the columns of one row."""
-    typed = {"state": OutreachState(values["state"]), "autonomy": Autonomy(values["autonomy"])}
+    typed = {
+        "state": OutreachState(values["state"]),
+        "autonomy": Autonomy(values["autonomy"]),
+        "purpose": Purpose(values["purpose"]),
+        "priority": Priority(values["priority"]),
+    }
     return Outreach(**{**values, **typed, "reasons": tuple(values["reasons"] or ())})

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from bot.decide.lifecycle import OutreachState
 from bot.store.among import among
-from bot.store.consent import address_hash, allowed_by
+from bot.store.consent import address_hash
 from bot.store.enums import ConversationState
 from bot.store.journeys import CLOSING, OPENING, Event
 from bot.store.tables import consents, conversations, outreaches, suppressions, touchpoints
@@ -35,15 +35,15 @@ class Permission:
         What may have opened or closed an issue, in the order in which it happened.
     contacts : list of datetime
         When they were contacted, or are being contacted or perhaps were.
-    consent : bool or None
-        Whether the channel is allowed; None: they never spoke.
+    said : list of (purpose, granted)
+        Their words about the channel, in the order in which they were said.
     suppressed : bool
         Their address must not be contacted.
     """
 
     events: list[Event] = field(default_factory=list)
     contacts: list[datetime] = field(default_factory=list)
-    consent: bool | None = None
+    said: list[tuple[str, bool]] = field(default_factory=list)
     suppressed: bool = False
     with_a_human: bool = False
 
@@ -78,7 +78,6 @@ def permissions(
         "since": since,
     }
     found = {one: Permission() for one in addresses}
-    said: dict[tuple[int, str], bool] = {}
     suppressed: set[str] = set()
     for what, person, word, number, at in connection.execute(_ALL, given):
         if what == _EVENT:
@@ -87,13 +86,11 @@ def permissions(
             if number not in besides:
                 found[person].contacts.append(at)
         elif what == _CONSENT:
-            said[person, word] = bool(number)
+            found[person].said.append((word, bool(number)))
         elif what == _HUMAN:
             found[person].with_a_human = True
         else:
             suppressed.add(word)
-    for person, allowed in allowed_by(said).items():
-        found[person].consent = allowed
     for person, hashed in hashes.items():
         found[person].suppressed = hashed in suppressed
     return found

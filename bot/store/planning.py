@@ -220,10 +220,11 @@ def refusals_of(connection: Connection, customer_id: int, limit: int = 50) -> li
     return [StoredRefusal(**row._mapping) for row in connection.execute(query)]
 
 
-def proposed_on(connection: Connection, local_date: str) -> int:
-    """Count the check-ins that were proposed on a local date."""
-    query = sa.select(sa.func.count()).select_from(outreaches).where(outreaches.c.local_date == local_date)
-    return int(connection.execute(query).scalar_one())
+def proposed_on(connection: Connection, local_date: str) -> dict[str, int]:
+    """Count the check-ins that were proposed on a local date, by channel."""
+    columns = outreaches.c
+    query = sa.select(columns.channel, sa.func.count().label("number")).where(columns.local_date == local_date)
+    return {row.channel: int(row.number) for row in connection.execute(query.group_by(columns.channel))}
 
 
 def article_version_ids(connection: Connection, cited: Collection[tuple[str, int]]) -> dict[tuple[str, int], int]:

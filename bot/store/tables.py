@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from bot.decide.bandit import AllocationWay
+from bot.decide.contact import Priority, Purpose
 from bot.decide.emergence import PatternState
 from bot.decide.lifecycle import SENDABLE, OutreachState
 from bot.decide.playbook import Autonomy
@@ -162,7 +163,9 @@ outreaches = table(
     instant("sending_since", null=True), text("sending_by", null=True), instant("sent_at", null=True), json("evidence"),
     # How far the bot may go by itself with this one, as its playbook said when it was proposed; never more.
     text("autonomy", server_default=Autonomy.APPROVE.value), ref("pattern_id", "patterns", null=True),
-    sa.UniqueConstraint("dedupe_key"),
+    # What it is for and how much it matters, as its playbook said then: the policy asks for both again when it leaves.
+    text("purpose", server_default=Purpose.SERVICE.value), text("priority", server_default=Priority.NORMAL.value),
+    sa.UniqueConstraint("dedupe_key"), one_of("purpose", Purpose), one_of("priority", Priority),
     one_of("state", OutreachState), one_of("autonomy", Autonomy),
     sa.CheckConstraint(
         f"autonomy <> '{Autonomy.DRAFT.value}' OR state NOT IN ({', '.join(repr(one.value) for one in sorted(SENDABLE))})",
@@ -208,6 +211,11 @@ buckets = table(
     "buckets", text("channel"), number("tokens", null=False), instant("filled_at"), instant("paused_until", null=True),
     sa.UniqueConstraint("channel"),
 )  # fmt: skip
+
+# How many check-ins were handed to each channel on a local date, where the shop sets a budget.
+budgets = table(
+    "budgets", text("channel"), text("local_date"), whole("spent"), sa.UniqueConstraint("channel", "local_date")
+)
 
 slack_posts = table(
     "slack_posts", text("purpose"), text("subject"), text("channel"), text("ts"), text("shown"), instant("posted_at"), instant("updated_at"),

@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from bot.clock import ManualClock
+from bot.decide.contact import Purpose
 from bot.store import consent, controls, events, runs
 from bot.store.database import Database
 from bot.store.enums import EventState, RunState
@@ -64,25 +65,28 @@ def test_a_switch_is_set_changed_and_turned_off(database: Database, clock: Manua
         assert controls.get_control(connection, controls.STOPPED) is None
 
 
-def test_the_latest_word_on_each_purpose_counts_and_one_no_forbids(
+def test_the_latest_word_counts_for_the_purpose_that_was_asked_for(
     database: Database, clock: ManualClock, customer: int
 ) -> None:
-    def say(granted: bool, purpose: str, hours: int) -> bool | None:
+    def say(granted: bool, purpose: str, hours: int) -> list[bool | None]:
         with database.write() as connection:
             at = clock.now() + timedelta(hours=hours)
             consent.record_consent(connection, customer, "email", purpose, granted, "agent", None, at)
-            return consent.consent_of(connection, [customer], "email")[customer]
+            return [consent.consent_of(connection, [customer], "email", one)[customer] for one in Purpose]
 
     with database.read() as connection:
         assert consent.consent_of(connection, [customer, 99], "email") == {customer: None, 99: None}
-    assert say(True, "checkins", 1) is True
-    assert say(False, "checkins", 2) is False
-    assert say(True, "news", 3) is False
-    assert say(True, "checkins", 1) is False  # told late, said early
-    assert say(True, "checkins", 4) is True
+    assert say(True, "service", 1) == [True, None, None]
+    assert say(True, "check_ins", 1) == [True, None, None]  # a yes to check-ins is none to advertisements
+    assert say(True, "marketing", 2) == [True, None, True]
+    assert say(False, "check_ins", 4) == [False, False, False]  # a no to the channel is one to everything
+    assert say(True, "service", 3) == [False, False, False]  # told late, said early
+    assert say(True, "research", 5) == [False, True, False]
+    assert say(True, "check_ins", 6) == [True, True, False]
+    assert say(False, "of old", 7) == [False, False, False]  # nobody knows what it was about
+    assert say(True, "of old", 8) == [True, True, False]
     with database.read() as connection:
         assert consent.consent_of(connection, [customer], "slack") == {customer: None}
-        assert consent.consent_of(connection, [customer], "email", "other") == {customer: None}
 
 
 def test_a_suppressed_address_is_known_by_its_hash_only(database: Database, clock: ManualClock) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from itertools import product
 
+from bot.decide.contact import Purpose, standing
 from bot.store.consent import consent_of, is_suppressed, record_consent, suppress
 from bot.store.database import Connection, Database
 from bot.store.delivery import settle_sent
@@ -57,7 +58,7 @@ def test_one_statement_finds_what_several_find(database: Database) -> None:
     seen = {one: (open_issues(found.events, NOON), found.with_a_human) for one, found in known.items()}
     assert seen == locks
     assert len(set(seen.values())) == 4
-    assert {one: found.consent for one, found in known.items()} == consents
+    assert {one: standing(found.said, Purpose.SERVICE) for one, found in known.items()} == consents
     assert set(consents.values()) == {None, True, False}
     assert {one for one, found in known.items() if found.suppressed} == {
         one for one, address in people.items() if address in suppressed

@@ -41,7 +41,8 @@ CLOSED_WORDS = {
 }  # fmt: skip
 OF_NOBODY = {
     "model_versions", "articles", "article_versions", "runs", "controls", "audit", "products", "suppressions",
-    "alembic_version", "patterns", "autonomy_steps", "promotions", "slack_posts", "buckets", "mailboxes", "allocations",
+    "alembic_version", "patterns", "autonomy_steps", "promotions", "slack_posts", "buckets", "budgets", "mailboxes",
+    "allocations",
 }  # fmt: skip
 
 
@@ -93,7 +94,8 @@ def fill(connection: Connection, state: OutreachState = OutreachState.APPROVED) 
         put(connection, t.revisions, links, entity=entity, entity_id=identifier)
     links["prediction_id"] = put(connection, t.predictions, links, kind="issue")
     links["assignment_id"] = put(connection, t.assignments, links)
-    links["outreach_id"] = put(connection, t.outreaches, links, state=state.value, autonomy="approve")
+    as_planned = {"autonomy": "approve", "purpose": "service", "priority": "high"}
+    links["outreach_id"] = put(connection, t.outreaches, links, state=state.value, **as_planned)
     put(connection, t.refusals, links, decision="refuse")
     put(connection, t.decisions, links, kind="edit")
     links["conversation_id"] = put(connection, t.conversations, links, state="bot")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from bot.decide.policy import TEMPORARY, Allowed, Caps, Facts, QuietHours, Reason, Refused, ask, at, is_quiet
+from bot.decide.policy import TEMPORARY, Allowed, Caps, Facts, QuietHours, Reason, Refused, ask, at, check, is_quiet
 from bot.errors import NaiveTimeError
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -32,9 +32,16 @@ def facts(draw: st.DrawFn) -> Facts:
     # Somebody who may be woken for less than an hour a day would only test our patience.
     waking = (datetime.combine(date(2020, 1, 2), start) - datetime.combine(date(2020, 1, 1), end)).seconds
     assume(start == end or waking >= 3600)
+    zone = draw(zones)
+    today = now.astimezone(zone).date()
+    # Weekends, holidays and a week or two in a row, before, on and after the day.
+    dates = {today + timedelta(days=day) for day in draw(st.sets(st.integers(-2, 20), max_size=20))}
     return Facts(
         now=now,
-        zone=draw(zones),
+        zone=zone,
+        days_off=frozenset(dates),
+        distance=timedelta(hours=draw(st.sampled_from([0, 0, 1, 30, 72]))),
+        budget_until=draw(st.none() | near),
         quiet_hours=QuietHours(start=start, end=end),
         caps=Caps(day=day, week=week, month=draw(st.integers(week, 8))),
         contacts=draw(st.lists(near, max_size=8)),
@@ -62,8 +69,11 @@ def test_contact_happens_only_within_consent_quiet_hours_caps_and_lock(given_fac
     for lock in ("suppressed", "open_issue", "with_a_human", "holdout", "stopped"):
         assert getattr(given_facts, lock) is False
     assert given_facts.consent is True or (given_facts.consent is None and not given_facts.consent_required)
-    for until in (given_facts.cool_down_until, given_facts.proposed_until):
+    for until in (given_facts.cool_down_until, given_facts.proposed_until, given_facts.budget_until):
         assert until is None or until <= now
+    assert now.astimezone(zone).date() not in given_facts.days_off
+    if given_facts.distance:
+        assert all(now - contact >= given_facts.distance for contact in given_facts.contacts)
     quiet = given_facts.quiet_hours
     wall = now.astimezone(zone).time().replace(tzinfo=None)
     if quiet.start < quiet.end:
@@ -89,6 +99,71 @@ def test_a_temporary_refusal_names_an_instant_that_is_truly_allowed_then(given_f
         assert ask(at(given_facts, verdict.until)) == Allowed()
     else:
         assert verdict.until is None
+
+
+@given(facts())
+@settings(max_examples=300, deadline=None)
+def test_the_chain_names_every_rule_and_its_first_refusal_is_the_verdict(given_facts: Facts) -> None:
+    chain = check(given_facts)
+    said = [one.rule for one in chain]
+    assert len(set(said)) == len(said)
+    assert set(said) == set(Reason) - {Reason.CAPACITY, Reason.MISSING_FACT}
+    refusals = [one for one in chain if not one.passed]
+    verdict = ask(given_facts)
+    if isinstance(verdict, Allowed):
+        assert refusals == []
+        return
+    assert refusals[0].rule is verdict.reason
+    for one in refusals:
+        assert (one.until is not None) == (one.rule in TEMPORARY)
+        if one.until is not None and verdict.until is not None:
+            assert given_facts.now < one.until <= verdict.until  # nothing is promised before every rule has passed
+
+
+@given(st.lists(st.sampled_from([1.0, 0.5]), max_size=30), st.lists(st.integers(1, 200), min_size=30, max_size=30))
+@settings(max_examples=200, deadline=None)
+def test_lesser_playbooks_alone_never_keep_an_important_one_out(shares: list[float], hours: list[int]) -> None:
+    """Whatever those of low priority send, the part of the caps that is kept for others stays."""
+    caps, now, contacts = Caps(day=2, week=4, month=8), NOON, []
+    none = QuietHours(start=time(0), end=time(0))
+    for share, wait in zip(shares, hours, strict=False):
+        now += timedelta(hours=wait)
+        asked = Facts(now=now, zone=BERLIN, quiet_hours=none, contacts=contacts, caps=caps.part(0.5))
+        if isinstance(ask(asked), Allowed):
+            contacts = [*contacts, now]
+        important = Facts(now=now, zone=BERLIN, quiet_hours=none, contacts=contacts, caps=caps.part(share))
+        if share == 1.0:
+            assert ask(important) == Allowed()
+
+
+@pytest.mark.parametrize(
+    ("caps", "share", "left"),
+    [
+        (Caps(day=1, week=2, month=4), 0.5, Caps(day=1, week=1, month=2)),
+        (Caps(day=3, week=10, month=10), 0.3, Caps(day=1, week=3, month=3)),
+        (Caps(day=2, week=4, month=9), 1.0, Caps(day=2, week=4, month=9)),
+    ],
+)
+def test_a_part_of_the_caps_leaves_one_contact_at_least(caps: Caps, share: float, left: Caps) -> None:
+    assert caps.part(share) == left
+
+
+def test_a_check_in_of_a_friday_night_before_a_long_weekend_leaves_on_tuesday_morning() -> None:
+    off = frozenset({date(2026, 4, 3), date(2026, 4, 4), date(2026, 4, 5), date(2026, 4, 6)})  # Easter
+    night = datetime(2026, 4, 2, 23, 0, tzinfo=BERLIN).astimezone(UTC)
+    tuesday = datetime(2026, 4, 7, 9, 0, tzinfo=BERLIN).astimezone(UTC)
+    assert ask(Facts(now=night, zone=BERLIN, days_off=off)) == Refused(reason=Reason.QUIET_HOURS, until=tuesday)
+    noon = datetime(2026, 4, 3, 12, 0, tzinfo=BERLIN).astimezone(UTC)
+    assert ask(Facts(now=noon, zone=BERLIN, days_off=off)) == Refused(reason=Reason.DAY_OFF, until=tuesday)
+
+
+def test_a_day_off_is_the_customers_own_date() -> None:
+    off = frozenset({date(2026, 3, 10)})
+    auckland = ZoneInfo("Pacific/Auckland")
+    awake = QuietHours(start=time(0), end=time(0))
+    # In Auckland the eleventh has begun.
+    assert ask(Facts(now=NOON, zone=auckland, quiet_hours=awake, days_off=off)) == Allowed()
+    assert isinstance(ask(Facts(now=NOON, zone=BERLIN, quiet_hours=awake, days_off=off)), Refused)
 
 
 @given(zones, instants, walls, walls)

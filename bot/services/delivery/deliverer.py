@@ -19,17 +19,18 @@ from datetime import datetime, timedelta
 import structlog
 
 from bot.channels.base import Channel, Evidence
-from bot.clock import Clock, SystemClock
+from bot.clock import Clock, SystemClock, local_date
 from bot.config import Settings
 from bot.decide.lifecycle import OutreachState
 from bot.services.delivery.answering import Answers, rate_of
-from bot.services.delivery.departure import Departure
+from bot.services.delivery.departure import Budget, Departure
 from bot.services.delivery.handover import Outcome, hand_over, outcome_of
 from bot.services.delivery.lanes import Lanes
 from bot.services.delivery.ownership import certainly_dead, part_of_this_process
 from bot.services.delivery.reconciling import SETTLES_AFTER, Asking, Reconciler
 from bot.services.delivery.recording import Ended, Note, longest_pauses, note_down, write_down
 from bot.store import buckets, delivery
+from bot.store.budgets import budget_left, spend_budget
 from bot.store.claiming import Claim, Claimed, claim
 from bot.store.database import Connection, Database
 from bot.store.outreach import Outreach
@@ -291,17 +292,22 @@ class Deliverer:
 
     def _claim(self, connection: Connection, channel: str, free: int, now: datetime) -> Claim:
         level = buckets.level(connection, channel, rate_of(self._settings, channel), self._real.now())
+        today = local_date(now, self._settings.shop.zone).isoformat()
+        left = budget_left(connection, channel, today, getattr(self._settings.policy.daily_budget, channel, 0))
+        budget = None if left is None else Budget(left=left)
         found = claim(
             connection,
             now=now,
             owner=self._owner,
             channel=channel,
-            gate=lambda open_connection, pairs: self._departure.verdicts(open_connection, pairs, now),
+            gate=lambda open_connection, pairs: self._departure.verdicts(open_connection, pairs, now, budget),
             room=free if level.messages is None else min(free, level.messages),
             window=self._windows[channel],
             expire=self._expiring,
         )
         buckets.spend(connection, level, len(found.claimed))
+        if budget is not None and found.claimed:
+            spend_budget(connection, channel, today, len(found.claimed))
         return found
 
     def _attempt(self, claimed: Claimed) -> Outcome:

@@ -6,12 +6,13 @@ Claiming and sending are `bot.services.delivery.deliverer`'s business, the words
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from bot.channels.base import Message
 from bot.config import Settings
 from bot.decide import policy
-from bot.services.review.cards import customer_zone
+from bot.services.planning.contact_rules import ContactRules, Known, address_of
 from bot.store.answers import PendingAnswer
 from bot.store.claiming import Claimed
 from bot.store.database import Connection
@@ -29,9 +30,11 @@ from messages.choices import labels
 LOOK_BACK = timedelta(days=32)
 
 
-def address_of(customer: Customer, channel: str) -> str | None:
-    """Return the customer's address on a channel, None where there is none."""
-    return {"email": customer.email, "slack": customer.slack_user_id}.get(channel) or None
+@dataclass(kw_only=True)
+class Budget:
+    """How many check-ins a channel may still send today, within one claim."""
+
+    left: int
 
 
 class Departure:
@@ -44,10 +47,14 @@ class Departure:
         self._signer = Signer(secret.get_secret_value()) if secret is not None else None
 
     def verdicts(
-        self, connection: Connection, pairs: Sequence[tuple[Outreach, Customer]], now: datetime
+        self,
+        connection: Connection,
+        pairs: Sequence[tuple[Outreach, Customer]],
+        now: datetime,
+        budget: Budget | None = None,
     ) -> list[policy.Verdict]:
         """Ask the policy about approved outreaches of one channel, by what the database says at this moment."""
-        return ask_policy(self._settings, connection, pairs, now)
+        return ask_policy(self._settings, connection, pairs, now, budget)
 
     def outreach_message(self, claimed: Claimed) -> Message:
         """Render the approved version of an outreach."""
@@ -113,35 +120,44 @@ class Departure:
 
 
 def ask_policy(
-    settings: Settings, connection: Connection, pairs: Sequence[tuple[Outreach, Customer]], now: datetime
+    settings: Settings,
+    connection: Connection,
+    pairs: Sequence[tuple[Outreach, Customer]],
+    now: datetime,
+    budget: Budget | None = None,
 ) -> list[policy.Verdict]:
-    """Ask the policy about outreaches of one channel, by what the database says at this moment."""
-    rules, channel = settings.policy, pairs[0][0].channel
+    """Ask the policy about outreaches of one channel, by what the database says at this moment.
+
+    Parameters
+    ----------
+    budget : Budget, optional
+        What the channel may still send today; each that is allowed takes one of it.
+    """
+    rules, channel = ContactRules(settings), pairs[0][0].channel
     known = permissions(
         connection,
         {person.id: address_of(person, channel) for _, person in pairs},
         channel,
         now=now,
-        since=now - LOOK_BACK,
+        since=now - max(LOOK_BACK, timedelta(hours=settings.policy.hours_apart)),
         besides={outreach.id for outreach, _ in pairs},
     )
-    quiet = policy.QuietHours(start=rules.quiet_hours.start, end=rules.quiet_hours.end)
-    caps = policy.Caps(day=rules.caps.day, week=rules.caps.week, month=rules.caps.month)
-    return [
-        policy.ask(
-            policy.Facts(
-                now=now,
-                zone=customer_zone(person.timezone, settings.shop.zone),
-                quiet_hours=quiet,
-                caps=caps,
-                contacts=known[person.id].contacts,
-                has_address=address_of(person, channel) is not None,
-                consent=known[person.id].consent,
-                consent_required=rules.require_consent,
-                suppressed=known[person.id].suppressed,
-                open_issue=open_issues(known[person.id].events, now),
-                with_a_human=known[person.id].with_a_human,
-            )
+    verdicts: list[policy.Verdict] = []
+    for outreach, person in pairs:
+        found = known[person.id]
+        here = Known(
+            address=address_of(person, channel),
+            said=found.said,
+            contacts=found.contacts,
+            suppressed=found.suppressed,
+            open_issue=open_issues(found.events, now),
+            with_a_human=found.with_a_human,
         )
-        for _, person in pairs
-    ]
+        facts = rules.facts(person, here, purpose=outreach.purpose, priority=outreach.priority, now=now)
+        if budget is not None and budget.left <= 0:
+            facts = replace(facts, budget_until=rules.budget_ends(now))
+        verdict = policy.ask(facts)
+        if budget is not None and isinstance(verdict, policy.Allowed):
+            budget.left -= 1
+        verdicts.append(verdict)
+    return verdicts

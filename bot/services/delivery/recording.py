@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bot.decide.lifecycle import OutreachState
-from bot.services.delivery.departure import address_of
 from bot.services.delivery.handover import Outcome
+from bot.services.planning.contact_rules import address_of
 from bot.store import audit, delivery
 from bot.store.claiming import Claimed
 from bot.store.consent import suppress

@@ -10,21 +10,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
 
 import structlog
 
 from bot.clock import Clock, local_date
 from bot.config import Settings
 from bot.decide import policy
+from bot.decide.contact import Priority, Purpose
 from bot.decide.playbook import Band
 from bot.decide.policy import Reason
 from bot.services.conversation.dialogue import NEW_TALK
 from bot.services.conversation.order_news import spoken_day
-from bot.services.delivery.departure import LOOK_BACK, address_of
+from bot.services.delivery.departure import LOOK_BACK
+from bot.services.planning.contact_rules import ContactRules, Known, address_of, channels_on
 from bot.services.planning.drafting import shortened
-from bot.services.planning.policy_facts import channels_on
-from bot.services.review.cards import customer_zone, first_name
+from bot.services.review.cards import first_name
 from bot.services.review.wording import Wording
 from bot.store import gap_drafts as store
 from bot.store.consent import is_suppressed
@@ -92,9 +92,7 @@ class Telling:
         self._catalogue = catalogue
         self._wording = Wording(catalogue, settings)
         self._version = (versions or {}).get(PLAYBOOK, "-")
-        rules = settings.policy
-        self._quiet = policy.QuietHours(start=rules.quiet_hours.start, end=rules.quiet_hours.end)
-        self._caps = policy.Caps(day=rules.caps.day, week=rules.caps.week, month=rules.caps.month)
+        self._rules = ContactRules(settings)
 
     def tell(self) -> int:
         """Tell those who may be told now; return how many were."""
@@ -170,10 +168,13 @@ class Telling:
         if person is None:
             # Nobody is known by this address: it is all that can be asked about.
             sender = last.sender.rpartition(":")[2] if last.channel == "slack" else last.sender
-            facts = self._facts(now, self._settings.shop.zone)
-            suppressed = bool(is_suppressed(connection, last.channel, {sender}))
-            human = state == ConversationState.HUMAN
-            return last.channel, replace(facts, suppressed=suppressed, with_a_human=human, stopped=stopped)
+            stranger = Known(
+                address=sender,
+                suppressed=bool(is_suppressed(connection, last.channel, {sender})),
+                with_a_human=state == ConversationState.HUMAN,
+            )
+            facts = self._rules.facts(None, stranger, purpose=Purpose.SERVICE, priority=Priority.NORMAL, now=now)
+            return last.channel, replace(facts, stopped=stopped)
         contacts = contacts_of_customers(connection, {person.id}, now, timedelta(0)).get(person.id)
         found: list[tuple[str, policy.Facts]] = []
         for channel in channels:
@@ -181,32 +182,25 @@ class Telling:
             known = permissions(connection, {person.id: address}, channel, now=now, since=now - LOOK_BACK, besides=())[
                 person.id
             ]
-            facts = replace(
-                self._facts(now, customer_zone(person.timezone, self._settings.shop.zone)),
-                contacts=tuple(known.contacts),
+            here = Known(
                 # In their own conversation they are answered where they wrote.
-                has_address=address is not None or (is_open and channel == last.channel),
-                consent=known.consent,
+                address=last.sender if address is None and is_open and channel == last.channel else address,
+                said=known.said,
+                contacts=known.contacts,
                 suppressed=known.suppressed,
                 open_issue=open_issues(known.events, now),
                 with_a_human=known.with_a_human,
+            )
+            facts = replace(
+                self._rules.facts(person, here, purpose=Purpose.SERVICE, priority=Priority.NORMAL, now=now),
                 stopped=stopped,
-                proposed_until=None if contacts is None else contacts.proposed_until,
+                proposed_until=None if contacts is None else contacts.proposed_until(Priority.NORMAL),
             )
             verdict = policy.ask(facts)
             if not (isinstance(verdict, policy.Refused) and verdict.reason in _FOR_GOOD):
                 return channel, facts
             found.append((channel, facts))
         return found[0]
-
-    def _facts(self, now: datetime, zone: ZoneInfo) -> policy.Facts:
-        return policy.Facts(
-            now=now,
-            zone=zone,
-            quiet_hours=self._quiet,
-            caps=self._caps,
-            consent_required=self._settings.policy.require_consent,
-        )
 
     def _say(
         self, connection: Connection, last: Asker, person: Customer | None, article: StoredArticle, now: datetime

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from bot.decide.policy import Reason
 from bot.errors import NotFound
 from bot.services.planning.audience import Considered, Unmatched
 from bot.services.planning.forecasting import Forecasts
-from bot.services.planning.ruling import Ruler, Ruling
+from bot.services.planning.policy_words import REFUSED, rules_in_words
+from bot.services.planning.ruling import Room, Ruler, Ruling
 from bot.services.planning.sifting import Sifter
 from bot.services.review.cards import ranking_of
 from bot.store.database import Connection
@@ -25,10 +28,11 @@ def explain_customer(
     forecasts: Forecasts,
     customer_key: str,
     *,
+    room: Room,
     now: datetime,
     today: str,
 ) -> list[dict[str, Any]]:
-    """Say what each playbook makes of each prediction of a customer.
+    """Say what each playbook makes of each prediction of a customer, and what each rule of the policy says about it.
 
     Raises
     ------
@@ -42,11 +46,11 @@ def explain_customer(
     for playbook, found in sifter.explain(connection, forecasts, customer.id, now=now, today=today):
         if not found:
             chain.append({"customer_id": customer_key, "playbook": playbook, "audience": "no prediction"})
-        chain.extend(_link(ruler, customer_key, one, now) for one in found)
+        chain.extend(_link(ruler, customer_key, one, room, now) for one in found)
     return chain
 
 
-def _link(ruler: Ruler, customer_key: str, found: Considered | Unmatched, now: datetime) -> dict[str, Any]:
+def _link(ruler: Ruler, customer_key: str, found: Considered | Unmatched, room: Room, now: datetime) -> dict[str, Any]:
     start = {
         "customer_id": customer_key,
         "playbook": found.playbook.id,
@@ -61,8 +65,9 @@ def _link(ruler: Ruler, customer_key: str, found: Considered | Unmatched, now: d
     ruling = (
         Ruling(decision=PlanDecision.SUGGEST, reason="proposed today already")
         if found.done
-        else ruler.rule_one(found, 1, None, now)
+        else ruler.rule_one(found, room, None, now)
     )
+    drawn = replace(facts, holdout=found.drawn.holdout)
     return {
         **start,
         "audience": "match",
@@ -82,4 +87,14 @@ def _link(ruler: Ruler, customer_key: str, found: Considered | Unmatched, now: d
         "reason": ruling.reason,
         "until": ruling.until,
         "not_before": ruling.not_before,
+        "purpose": facts.purpose.value,
+        "priority": facts.priority.value,
+        "why": _why(ruling),
+        "rules": rules_in_words(drawn),
     }
+
+
+def _why(ruling: Ruling) -> str:
+    if ruling.reason is None:
+        return "may be proposed"
+    return REFUSED[Reason(ruling.reason)] if ruling.reason in tuple(Reason) else ruling.reason

@@ -27,7 +27,7 @@ from bot.services.planning.explaining import explain_customer
 from bot.services.planning.forecasting import Forecasting, Rescore
 from bot.services.planning.plan_lines import PlanLine, line_of, refusal_of
 from bot.services.planning.playbooks import Playbooks
-from bot.services.planning.ruling import Ruler, Ruling, may_be_proposed
+from bot.services.planning.ruling import Room, Ruler, Ruling, may_be_proposed, room_left
 from bot.services.planning.sifting import Sifted, Sifter
 from bot.services.review.cards import ranking_reasons
 from bot.store import audit
@@ -194,16 +194,24 @@ class Planner:
         now = self._clock.now()
         forecasts = self._forecasting.unstored(now)
         with self._database.read() as connection:
+            today = self._today(now)
             return explain_customer(
-                connection, self._sifter, self._ruler, forecasts, customer_key, now=now, today=self._today(now)
+                connection,
+                self._sifter,
+                self._ruler,
+                forecasts,
+                customer_key,
+                room=self._room(connection, today),
+                now=now,
+                today=today,
             )
 
     def _today(self, now: datetime | None = None) -> str:
         return local_date(now or self._clock.now(), self._settings.shop.zone).isoformat()
 
-    def _room(self, connection: Connection, today: str) -> int:
+    def _room(self, connection: Connection, today: str) -> Room:
         """Return how many check-ins the agents' day still holds."""
-        return max(self._settings.scheduler.daily_capacity - proposed_on(connection, today), 0)
+        return room_left(self._settings, proposed_on(connection, today))
 
     def _rule(
         self, nominees: Sequence[Considered], now: datetime, today: str, *, dry_run: bool = False
@@ -301,6 +309,8 @@ class Planner:
             expires_at=self._ruler.expires_at(one, ruling),
             autonomy=one.playbook.autonomy,
             pattern_id=one.forecast.pattern_id,
+            purpose=one.playbook.purpose,
+            priority=one.playbook.priority,
         )
 
     def _finish(self, counts: Mapping[str, int], today: str) -> None:

@@ -8,25 +8,20 @@ means `bot.services.planning.audience`'s; the same facts of those whose check-in
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from bot.config import Settings
 from bot.decide import policy
 from bot.decide.playbook import Playbook
-from bot.services.review.cards import customer_zone
-from bot.store.consent import consent_of, is_suppressed
+from bot.services.planning.contact_rules import ContactRules, Known, address_of, channels_on
+from bot.store.consent import is_suppressed, said_on
 from bot.store.database import Connection
 from bot.store.journeys import Contacts, Event, contacts_of_customers, open_issues, with_humans
+from bot.store.preferences import own_preference, replied_on
 from bot.store.shop import Customer
 
-__all__ = ["GatheredFacts", "PolicyFacts", "channels_on"]
-
-
-def channels_on(settings: Settings) -> tuple[str, ...]:
-    """Return the channels that this installation sends on."""
-    on = (("slack", settings.slack.mode != "off"), ("email", settings.email.enabled))
-    return tuple(name for name, enabled in on if enabled)
+__all__ = ["GatheredFacts", "PolicyFacts"]
 
 
 class PolicyFacts:
@@ -39,8 +34,8 @@ class PolicyFacts:
     """
 
     def __init__(self, settings: Settings, longest_cool_down: timedelta) -> None:
-        self._settings = settings
-        self._cool_down = longest_cool_down
+        self._rules = ContactRules(settings)
+        self._since = max(longest_cool_down, timedelta(hours=settings.policy.hours_apart))
         self._channels = channels_on(settings)
 
     def gather(
@@ -65,17 +60,18 @@ class PolicyFacts:
         ids = {one.id for one in customers}
         usable = [channel for channel in playbook.channels if channel in self._channels]
         addresses = {
-            channel: {address for one in customers if (address := _address(one, channel))} for channel in usable
+            channel: {address for one in customers if (address := address_of(one, channel))} for channel in usable
         }
         return GatheredFacts(
-            settings=self._settings,
+            rules=self._rules,
             playbook=playbook,
             now=now,
             stopped=stopped,
             events=events,
-            contacts=contacts_of_customers(connection, ids, now, self._cool_down),
+            contacts=contacts_of_customers(connection, ids, now, self._since),
             humans=with_humans(connection, ids),
-            consents={channel: consent_of(connection, ids, channel) for channel in usable},
+            replied_on=replied_on(connection, ids, now) if len(usable) > 1 else {},
+            said={channel: said_on(connection, ids, channel) for channel in usable},
             suppressed={channel: is_suppressed(connection, channel, found) for channel, found in addresses.items()},
         )
 
@@ -84,14 +80,15 @@ class PolicyFacts:
 class GatheredFacts:
     """What was read about the customers of one page, whom one playbook means."""
 
-    settings: Settings
+    rules: ContactRules
     playbook: Playbook
     now: datetime
     stopped: bool
     events: Mapping[int, Sequence[Event]]
     contacts: Mapping[int, Contacts]
     humans: set[int]
-    consents: Mapping[str, Mapping[int, bool | None]]
+    replied_on: Mapping[int, str]
+    said: Mapping[str, Mapping[int, Sequence[tuple[str, bool]]]]
     suppressed: Mapping[str, set[str]]
 
     def contacts_of(self, customer_id: int) -> Contacts:
@@ -101,42 +98,50 @@ class GatheredFacts:
     def about(self, customer: Customer) -> tuple[str | None, policy.Facts]:
         """Return the channel for a customer and what the policy looks at on it.
 
-        It is the first channel against which nothing lasting stands; else the first with an address, which is refused;
-        None where there is no address at all.
+        Channels are tried in the order of `channels_of`. It is the first against which nothing lasting stands; else the
+        first with an address, which is refused; None where there is no address at all.
         """
-        facts = self._facts(customer)
+        open_issue = open_issues(self.events.get(customer.id, ()), self.now)
         first: tuple[str | None, policy.Facts] | None = None
-        for channel, consents in self.consents.items():
-            address = _address(customer, channel)
+        for channel in self.channels_of(customer):
+            address = address_of(customer, channel)
             if address is None:
                 continue
-            here = policy.on_channel(
-                facts, consent=consents.get(customer.id), suppressed=address in self.suppressed[channel]
+            known = Known(
+                address=address,
+                said=self.said[channel].get(customer.id, ()),
+                contacts=self.contacts_of(customer.id).sent,
+                suppressed=address in self.suppressed[channel],
+                open_issue=open_issue,
+                with_a_human=customer.id in self.humans,
             )
-            verdict = policy.ask(here)
+            facts = self._facts(customer, known)
+            verdict = policy.ask(facts)
             if not isinstance(verdict, policy.Refused) or verdict.reason in policy.TEMPORARY:
-                return channel, here
-            first = first or (channel, here)
-        return first or (None, facts)
-
-    def _facts(self, customer: Customer) -> policy.Facts:
-        contacts, rules = self.contacts_of(customer.id), self.settings.policy
-        proposed = contacts.by_playbook.get(self.playbook.id)
-        return policy.Facts(
-            now=self.now,
-            zone=customer_zone(customer.timezone, self.settings.shop.zone),
-            quiet_hours=policy.QuietHours(start=rules.quiet_hours.start, end=rules.quiet_hours.end),
-            caps=policy.Caps(day=rules.caps.day, week=rules.caps.week, month=rules.caps.month),
-            contacts=contacts.sent,
-            has_address=False,
-            consent_required=rules.require_consent,
-            open_issue=open_issues(self.events.get(customer.id, ()), self.now),
+                return channel, facts
+            first = first or (channel, facts)
+        if first is not None:
+            return first
+        nowhere = Known(
+            address=None,
+            contacts=self.contacts_of(customer.id).sent,
+            open_issue=open_issue,
             with_a_human=customer.id in self.humans,
-            stopped=self.stopped,
-            cool_down_until=None if proposed is None else proposed + self.playbook.cool_down,
-            proposed_until=contacts.proposed_until,
         )
+        return None, self._facts(customer, nowhere)
 
+    def channels_of(self, customer: Customer) -> list[str]:
+        """Return the channels that are on, by what the customer likes: their own wish, where they last answered, the playbook."""
+        liked = (own_preference(customer), self.replied_on.get(customer.id))
+        return sorted(self.said, key=lambda channel: (channel != liked[0], channel != liked[1]))
 
-def _address(customer: Customer, channel: str) -> str | None:
-    return {"slack": customer.slack_user_id, "email": customer.email}.get(channel) or None
+    def _facts(self, customer: Customer, known: Known) -> policy.Facts:
+        playbook, contacts = self.playbook, self.contacts_of(customer.id)
+        facts = self.rules.facts(customer, known, purpose=playbook.purpose, priority=playbook.priority, now=self.now)
+        proposed = contacts.by_playbook.get(playbook.id)
+        return replace(
+            facts,
+            stopped=self.stopped,
+            cool_down_until=None if proposed is None else proposed + playbook.cool_down,
+            proposed_until=contacts.proposed_until(playbook.priority),
+        )

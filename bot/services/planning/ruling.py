@@ -5,8 +5,8 @@ Nothing is read or stored here; the planner does both.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from bot.clock import local_date
@@ -15,8 +15,10 @@ from bot.decide import policy
 from bot.services.planning.audience import Considered
 from bot.store.enums import PlanDecision
 
-__all__ = ["Ruler", "Ruling", "may_be_proposed"]
+__all__ = ["Room", "Ruler", "Ruling", "may_be_proposed", "room_left"]
 
+# What a full day says of those who come after.
+_FULL = (policy.Reason.CAPACITY.value, policy.Reason.BUDGET.value)
 # However late in its window a check-in is proposed, an agent gets so long to decide.
 SHORTEST_LIFE = timedelta(hours=4)
 
@@ -42,36 +44,70 @@ class Ruling:
     draws: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """How many more check-ins a day holds.
+
+    Attributes
+    ----------
+    agents : int
+        So many the agents can still look at.
+    channels : mapping of str to int
+        So many a channel may still send, where the shop sets a budget.
+    """
+
+    agents: int
+    channels: Mapping[str, int] = field(default_factory=dict)
+
+    def without(self, channel: str | None) -> Room:
+        """Return what is left once one more is proposed."""
+        left = {name: number - (name == channel) for name, number in self.channels.items()}
+        return Room(agents=self.agents - 1, channels=left)
+
+    def spent(self, channel: str | None) -> bool:
+        """Say whether a channel may send no more."""
+        return channel is not None and self.channels.get(channel, 1) <= 0
+
+
+def room_left(settings: Settings, proposed: Mapping[str, int]) -> Room:
+    """Return what a day still holds after so many were proposed, by channel."""
+    budgets = settings.policy.daily_budget
+    limits = {"email": budgets.email, "slack": budgets.slack}
+    return Room(
+        agents=max(settings.scheduler.daily_capacity - sum(proposed.values()), 0),
+        channels={name: limit - proposed.get(name, 0) for name, limit in limits.items() if limit},
+    )
+
+
 class Ruler:
     """Rules on candidates by the shop's settings."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
-    def rule(self, candidates: Sequence[Considered], room: int, now: datetime) -> list[tuple[Considered, Ruling]]:
-        """Go through candidates by worth.
+    def rule(self, candidates: Sequence[Considered], room: Room, now: datetime) -> list[tuple[Considered, Ruling]]:
+        """Go through candidates by worth, of one customer's by priority first.
 
         Only those whom nothing but the draw keeps from a contact belong to the experiment, in either arm: who
         is refused for another reason, or comes after the day was full, is not drawn today.
 
         Parameters
         ----------
-        room : int
-            How many check-ins the agents' day still holds.
+        room : Room
+            How many check-ins the day still holds.
         """
-        ranked = sorted(candidates, key=lambda one: (-one.worth, one.customer.id, one.playbook.id))
         expires: dict[int, datetime] = {}
         found: list[tuple[Considered, Ruling]] = []
-        for one in ranked:
+        for one in _in_turn(candidates):
             ruling = self.rule_one(one, room, expires.get(one.customer.id), now)
             if ruling.decision is PlanDecision.SUGGEST:
-                room -= 1
+                room = room.without(one.channel)
                 expires[one.customer.id] = self.expires_at(one, ruling)
             found.append((one, ruling))
         return found
 
     def sift(
-        self, candidates: Sequence[Considered], room: int, now: datetime
+        self, candidates: Sequence[Considered], room: Room, now: datetime
     ) -> tuple[list[Considered], list[tuple[Considered, Ruling]]]:
         """Part candidates, some of many, into those that must be ruled on with all the others and those ruled on for good.
 
@@ -82,28 +118,32 @@ class Ruler:
         ruled: list[tuple[Considered, Ruling]] = []
         for one, ruling in self.rule(candidates, room, now):
             alone = not may_be_proposed(one.verdict) and ruling == self.rule_one(one, room, None, now)
-            if alone or ruling.reason == policy.Reason.CAPACITY.value:
+            if alone or ruling.reason in _FULL:
                 ruled.append((one, ruling))
             else:
                 left.append(one)
         return left, ruled
 
-    def rule_one(self, one: Considered, room: int, proposed_until: datetime | None, now: datetime) -> Ruling:
+    def rule_one(self, one: Considered, room: Room, proposed_until: datetime | None, now: datetime) -> Ruling:
         """Rule on one candidate; `proposed_until` is when what this plan proposed to them before ends."""
         verdict = (
             one.verdict if proposed_until is None else policy.ask(replace(one.facts, proposed_until=proposed_until))
         )
         if isinstance(verdict, policy.Refused) and not may_be_proposed(verdict):
             return _refused(verdict)
-        if room <= 0:
-            return Ruling(
-                decision=PlanDecision.DEFER, reason=policy.Reason.CAPACITY.value, until=self._tomorrow(one, now)
-            )
+        leaves = now
+        if isinstance(verdict, policy.Refused):
+            leaves = verdict.until or now
+            if leaves > max(one.span.closes, now + timedelta(days=1)):
+                # Proposed for the day after a long holiday it would come when nobody needs it any more.
+                return _refused(verdict)
+        if room.agents <= 0 or room.spent(one.channel):
+            reason = policy.Reason.CAPACITY if room.agents <= 0 else policy.Reason.BUDGET
+            return Ruling(decision=PlanDecision.DEFER, reason=reason.value, until=self._tomorrow(one, now))
         held = policy.ask(replace(one.facts, holdout=one.drawn.holdout))
         if isinstance(held, policy.Refused) and not may_be_proposed(held):
             return replace(_refused(held), draws=True)
-        not_before = verdict.until if isinstance(verdict, policy.Refused) else now
-        return Ruling(decision=PlanDecision.SUGGEST, not_before=not_before, draws=True)
+        return Ruling(decision=PlanDecision.SUGGEST, not_before=leaves, draws=True)
 
     def expires_at(self, one: Considered, ruling: Ruling) -> datetime:
         """Return until when a suggestion makes sense."""
@@ -122,8 +162,25 @@ class Ruler:
 
 
 def may_be_proposed(verdict: policy.Verdict) -> bool:
-    """Say whether it may be proposed: at night it is proposed all the same and leaves in the morning."""
-    return isinstance(verdict, policy.Allowed) or verdict.reason is policy.Reason.QUIET_HOURS
+    """Say whether it may be proposed: at night and on a day off it is proposed all the same and leaves when they have passed."""
+    return isinstance(verdict, policy.Allowed) or verdict.reason in (policy.Reason.QUIET_HOURS, policy.Reason.DAY_OFF)
+
+
+def _in_turn(candidates: Sequence[Considered]) -> list[Considered]:
+    """Return candidates in the order in which they are ruled on: by worth, but a customer's by priority first.
+
+    One that matters less never comes before one of the same customer's that matters more and may be proposed: it waits
+    until that one's turn has come.
+    """
+    ranked = sorted(candidates, key=lambda one: (one.playbook.priority.rank, -one.worth, one.playbook.id))
+    least: dict[int, float] = {}
+    turns: list[tuple[float, int, int, Considered]] = []
+    for place, one in enumerate(ranked):
+        turn = min(one.worth, least.get(one.customer.id, one.worth))
+        if may_be_proposed(one.verdict):
+            least[one.customer.id] = turn
+        turns.append((-turn, one.customer.id, place, one))
+    return [one for *_, one in sorted(turns, key=lambda found: found[:3])]
 
 
 def _refused(verdict: policy.Refused) -> Ruling:

@@ -16,7 +16,7 @@ from bot.services.planning.audience import AudienceReader, Considered, Unmatched
 from bot.services.planning.forecasting import Forecasts
 from bot.services.planning.gains import with_gains
 from bot.services.planning.playbooks import Playbooks
-from bot.services.planning.ruling import Ruler, Ruling
+from bot.services.planning.ruling import Room, Ruler, Ruling
 from bot.store.controls import get_control
 from bot.store.database import Connection
 from bot.store.planning import Forecast, forecasts_by_ids
@@ -58,7 +58,7 @@ class Sifter:
         forecasts: Forecasts,
         customers: tuple[int, int],
         *,
-        room: int,
+        room: Room,
         now: datetime,
         today: str,
     ) -> Sifted:
@@ -66,7 +66,7 @@ class Sifter:
 
         Parameters
         ----------
-        room : int
+        room : Room
             How many check-ins the agents' day still holds.
         """
         read = {

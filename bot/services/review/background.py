@@ -15,6 +15,7 @@ from bot.config import Settings
 from bot.decide import policy
 from bot.decide.playbook import Band
 from bot.services.delivery.departure import ask_policy
+from bot.services.planning.policy_words import REFUSED
 from bot.services.review.desk import CardView
 from bot.store.database import Connection, Database
 from bot.store.decisions import Forecast, forecast_behind
@@ -27,24 +28,7 @@ __all__ = ["Background", "Happened", "Ruled", "background_of"]
 # The latest of what happened and of what the policy ruled; more is not read.
 HAPPENED, RULED = 12, 5
 RULED_WITHIN = timedelta(days=60)
-_WORDS = {
-    policy.Reason.STOPPED: "all sending is stopped",
-    policy.Reason.SUPPRESSED: "their address must never be contacted again",
-    policy.Reason.CONSENT_REFUSED: "they said no to this channel",
-    policy.Reason.CONSENT_MISSING: "they have not agreed to this channel",
-    policy.Reason.NO_ADDRESS: "no address of theirs is known on this channel",
-    policy.Reason.OPEN_ISSUE: "a ticket, complaint or return of theirs is open",
-    policy.Reason.WITH_A_HUMAN: "an agent is talking to them",
-    policy.Reason.ALREADY_PROPOSED: "another check-in to them waits or is on its way",
-    policy.Reason.COOL_DOWN: "the same playbook reached them lately",
-    policy.Reason.CAP_DAY: "they were contacted enough within a day",
-    policy.Reason.CAP_WEEK: "they were contacted enough within a week",
-    policy.Reason.CAP_MONTH: "they were contacted enough within a month",
-    policy.Reason.QUIET_HOURS: "it is night where they live",
-    policy.Reason.MISSING_FACT: "the message needed something that was not known",
-    policy.Reason.CAPACITY: "the agents' day was full",
-}
-_SAID = {reason.value: words for reason, words in _WORDS.items()}
+_SAID = {reason.value: words for reason, words in REFUSED.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +139,7 @@ def _asked(connection: Connection, settings: Settings, view: CardView, now: date
     (verdict,) = ask_policy(settings, connection, [(view.outreach, person)], now)
     if isinstance(verdict, policy.Allowed):
         return "", None
-    return _WORDS.get(verdict.reason, verdict.reason.value), verdict.until
+    return REFUSED.get(verdict.reason, verdict.reason.value), verdict.until
 
 
 def _ruled(connection: Connection, customer_id: int, now: datetime) -> list[Ruled]:
