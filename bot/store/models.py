@@ -21,6 +21,7 @@ __all__ = [
     "Series",
     "add_model",
     "champion",
+    "champion_mark",
     "horizons",
     "list_models",
     "model_named",
@@ -64,6 +65,13 @@ class ModelVersion:
         return Series(self.kind, self.moment, self.horizon_days)
 
 
+# Asked for every single order, so it is made once.
+_MARK = sa.select(_models.c.id, _models.c.sha256).where(
+    *(_models.c[name] == sa.bindparam(name) for name in Series._fields),
+    _models.c.status == ModelStatus.CHAMPION.value,
+)
+
+
 def next_version(connection: Connection, kind: str, moment: str, horizon_days: int) -> int:
     """Return the number that the next model of this kind, moment and horizon gets."""
     latest = connection.scalar(
@@ -87,6 +95,12 @@ def champion(connection: Connection, kind: str, moment: str, horizon_days: int) 
     )
     row = connection.execute(query).one_or_none()
     return _version(row) if row else None
+
+
+def champion_mark(connection: Connection, series: Series) -> tuple[int, str] | None:
+    """Return the id and the sha256 of the model that scores: what says, in no time, whether it is still the same one."""
+    row = connection.execute(_MARK, series._asdict()).one_or_none()
+    return None if row is None else (int(row.id), str(row.sha256))
 
 
 def horizons(connection: Connection, kind: str, moment: str) -> list[int]:

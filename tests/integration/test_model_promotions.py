@@ -18,6 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from bot.clock import ManualClock
 from bot.config import Settings
 from bot.errors import AlreadyDecided, ModelError, NotFound, Refused
+from bot.services.prediction.champions import OpenModels
 from bot.services.prediction.promoting import Promoter
 from bot.store import audit, models, promotions
 from bot.store.database import Database
@@ -83,6 +84,30 @@ def test_rolling_back_goes_down_promotion_by_promotion(shelf: Shelf) -> None:
     assert shelf.champion == "issue-due-45-v1"
     shelf.promote(3)  # on top of what scores now, not of what was taken back
     assert shelf.rollback() == "issue-due-45-v1"
+
+
+def test_a_process_that_scores_follows_promotions_and_reads_a_manifest_only_once(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = OpenModels(shelf.settings)
+    read: list[str] = []
+    whole = models.champion
+    monkeypatch.setattr(models, "champion", lambda *given: read.append("manifest") or whole(*given))
+
+    def scores() -> str | None:
+        with shelf.database.read() as connection:
+            found = opened.champion(connection, SERIES)
+            assert found is None or found == whole(connection, *SERIES)
+        return found.name if found else None
+
+    assert scores() is None
+    shelf.promote(1)
+    assert [scores(), scores()] == ["issue-due-45-v1"] * 2
+    shelf.promote(2)
+    assert [scores(), scores()] == ["issue-due-45-v2"] * 2
+    shelf.rollback()
+    assert [scores(), scores()] == ["issue-due-45-v1"] * 2
+    assert len(read) == 3
 
 
 def test_an_older_model_that_was_promoted_again_goes_back_to_what_it_replaced(shelf: Shelf) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from bot.config import Settings
 from bot.errors import InputError, ModelError, Refused, UsageError
 from bot.store import history, models
-from bot.store.database import Database
+from bot.store.database import Connection, Database
 from predictors.errors import FrameError, LockedError, ModelFileError, NotEnoughDataError, PredictorError
 from predictors.model import TrainedModel
 from predictors.moments import Moment
@@ -96,6 +96,19 @@ class OpenModels:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._open: dict[tuple[str, str], tuple[tuple[int, int], TrainedModel]] = {}
+        self._champions: dict[models.Series, tuple[tuple[int, str], models.ModelVersion]] = {}
+
+    def champion(self, connection: Connection, series: models.Series) -> models.ModelVersion | None:
+        """Return the model that scores; its manifest, tens of kilobytes of JSON, is read again only once another one does."""
+        mark = models.champion_mark(connection, series)
+        if mark is None:
+            return None
+        if series not in self._champions or self._champions[series][0] != mark:
+            version = models.champion(connection, *series)
+            if version is None:
+                return None
+            self._champions[series] = mark, version
+        return self._champions[series][1]
 
     def open(self, version: models.ModelVersion) -> TrainedModel:
         """Open the file of a model version as `open_model` does."""

@@ -299,7 +299,7 @@ class Scorer:
 
     def _champion(self, kind: str, moment: Moment, horizon_days: int) -> _Champion | None:
         with self._database.read() as connection:
-            version = models.champion(connection, kind, moment.value, horizon_days)
+            version = self._models.champion(connection, models.Series(kind, moment.value, horizon_days))
         return None if version is None else _Champion(self._models.open(version), version.name, version.id)
 
     def _batch(self, kind: str, champion: _Champion, scored: ScoredRows) -> ScoredBatch:
