@@ -220,6 +220,15 @@ class Experiments(Section):
     exploration: ExplorationRules = ExplorationRules()
 
 
+class Value(Section):
+    """What an averted bad end is worth and a message costs, in `shop.currency`."""
+
+    margin_share: Annotated[float, Field(ge=0, le=1)] = 0.3
+    issue_cost: Annotated[float, Field(ge=0)] = 10.0
+    contact_cost: Annotated[float, Field(ge=0)] = 0.5
+    fatigue_cost: Annotated[float, Field(ge=0)] = 0.2
+
+
 class Scheduler(Section):
     daily_at: TimeOfDay = time(8, 0)
     tick_seconds: Annotated[float, Field(gt=0, le=3600)] = 5.0
@@ -348,6 +357,7 @@ class Settings(Section):
     review: Review = Review()
     policy: Policy = Policy()
     experiments: Experiments = Experiments()
+    value: Value = Value()
     scheduler: Scheduler = Scheduler()
     delivery: Delivery = Delivery()
     predictors: Predictors = Predictors()

@@ -10,6 +10,8 @@ from bot.store.experiments import Segmentation
 
 __all__ = ["report_command"]
 
+EARNED_BY = ("playbook", "message", "article")
+
 
 @click.group("report")
 def report_command() -> None:
@@ -106,15 +108,35 @@ def patterns_command(as_of: str | None, as_json: bool) -> int:
     return 0
 
 
+def _show_earned(by: str, as_json: bool) -> int:
+    with application() as app:
+        found = app.earned(by)
+    if as_json:
+        print_json(one.line() for one in found)
+        return 0
+    if not found:
+        click.echo("No outcomes yet: they are observed at the end of each horizon (predictors.*.horizon_days).")
+    for one in found:
+        click.echo(one.text)
+    if found and by == "article":
+        click.echo("Articles are not drawn but go with what customers bought: take these as hints.")
+    return 0
+
+
 @report_command.command("value")
 @click.option("--as-of", "as_of", metavar="T", help="What was known at an instant, instead of now.")
 @click.option("--horizon-days", type=click.IntRange(1), default=365, show_default=True, help="Orders so far ahead.")
 @click.option("--discount", type=click.FloatRange(0), default=0.1, show_default=True, help="Of a year.")
 @click.option("--top", type=click.IntRange(0), default=20, show_default=True, help="Customers of each currency.")
+@click.option("--by", type=click.Choice(EARNED_BY), help="What each has earned instead, by what its experiment showed.")
 @config_option
 @json_option
-def value_command(as_of: str | None, horizon_days: int, discount: float, top: int, as_json: bool) -> int:
-    """What customers are expected to order, and how much of it is at risk because they may leave."""
+def value_command(
+    as_of: str | None, horizon_days: int, discount: float, top: int, by: str | None, as_json: bool
+) -> int:
+    """What customers are expected to order, and how much of it is at risk; with --by, what contacting them earned."""
+    if by is not None:
+        return _show_earned(by, as_json)
     with application() as app:
         report = app.valuer.report(
             as_of=instant_argument(as_of, app.settings), horizon_days=horizon_days, yearly_discount=discount, top=top

@@ -21,8 +21,10 @@ __all__ = [
     "Draw",
     "FirstOutcome",
     "Segmentation",
+    "articles_attached",
     "first_outcomes",
     "harms_after",
+    "mean_order_totals",
     "order_draws",
     "segment_of",
 ]
@@ -37,6 +39,9 @@ _refusals = metadata.tables["refusals"]
 _touchpoints = metadata.tables["touchpoints"]
 _customers = metadata.tables["customers"]
 _order_lines = metadata.tables["order_lines"]
+_orders = metadata.tables["orders"]
+_articles = metadata.tables["articles"]
+_article_versions = metadata.tables["article_versions"]
 _products = metadata.tables["products"]
 
 
@@ -153,6 +158,30 @@ def harms_after(connection: Connection, kinds: Collection[str], now: datetime) -
     for row in connection.execute(query):
         found.setdefault((row.assignment_id, row.kind), set()).add(row.harm)
     return {key: frozenset(harms) for key, harms in found.items()}
+
+
+def mean_order_totals(connection: Connection, currency: str, now: datetime) -> dict[str, float]:
+    """Return, by playbook, the mean total of the orders in a currency by customers who were drawn for it; none name none."""
+    named = sa.func.upper(sa.func.coalesce(sa.func.nullif(sa.func.trim(_orders.c.currency), ""), currency))
+    query = (
+        sa.select(_assignments.c.playbook, sa.func.avg(_orders.c.total))
+        .join(_orders, _orders.c.customer_id == _assignments.c.customer_id)
+        .where(_orders.c.total.is_not(None), _orders.c.placed_at <= now, named == currency.upper())
+        .group_by(_assignments.c.playbook)
+    )
+    return {playbook: float(total) for playbook, total in connection.execute(query)}
+
+
+def articles_attached(connection: Connection, kinds: Collection[str], now: datetime) -> dict[int, str]:
+    """Return, by assignment, which article was attached to the first message that was proposed because of it."""
+    query = (
+        sa.select(_outcomes.c.assignment_id, _articles.c.external_id)
+        .join(_outreaches, _outreaches.c.id == _outcomes.c.outreach_id)
+        .join(_article_versions, _article_versions.c.id == _outreaches.c.article_version_id)
+        .join(_articles, _articles.c.id == _article_versions.c.article_id)
+        .where(_outcomes.c.kind.in_(list(kinds)), _outcomes.c.recorded_at <= now)
+    )
+    return {int(assignment): str(article) for assignment, article in connection.execute(query)}
 
 
 def segment_of(by: Segmentation) -> sa.ColumnElement[Any]:

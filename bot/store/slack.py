@@ -27,6 +27,7 @@ __all__ = [
     "DIGEST",
     "GAP",
     "HANDOFF",
+    "NOTICE",
     "OFFER",
     "PATTERN",
     "SENDING",
@@ -55,7 +56,7 @@ customers = metadata.tables["customers"]
 
 CARD, HANDOFF, DIGEST, SENDING = "card", "handoff", "digest", "sending"
 # Offers to send at once (subject: the step's id) and patterns (subject: the pattern's id); their cards say what is `shown`.
-OFFER, PATTERN = "offer", "pattern"
+NOTICE, OFFER, PATTERN = "notice", "offer", "pattern"
 # Drafts of articles (subject: the draft's id).
 GAP = "gap"
 _HOME = "home"

@@ -322,6 +322,12 @@ runs = table(
     sa.UniqueConstraint("job", "key"), one_of("state", RunState),
 )  # fmt: skip
 
+# What the bot has to tell its people by itself, each thing once.
+notices = table(
+    "notices", text("kind"), text("key"), text("text"), instant("recorded_at"), sa.UniqueConstraint("key"),
+    sa.Index(None, "recorded_at"),
+)  # fmt: skip
+
 controls = table(
     "controls", text("name"), json("value"), text("actor"), instant("updated_at"), sa.UniqueConstraint("name"),
 )  # fmt: skip

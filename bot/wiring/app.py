@@ -169,6 +169,7 @@ class App(PlanningParts):
             Step(name="allocate", work=lambda: self.allocator.allocate(), required=False),
             Step(name="plan", work=self._plan),
             Step(name="label", work=self.labeller.label),
+            Step(name="retirements", work=lambda: self.earner.propose_retirements(), required=False),
             Step(name="forget_mails", work=lambda: self.mailroom.forget()),
             Step(name="drift", work=lambda: self.drift.look_if_due(), required=False),
             Step(name="retrain", work=lambda: self.drift.retrain_if_due(), required=False),

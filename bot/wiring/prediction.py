@@ -14,6 +14,7 @@ from bot.wiring.ground import Ground
 # These import scikit-learn and polars: seconds that most commands can do without.
 if TYPE_CHECKING:
     from bot.services.experiments.allocating import Allocator
+    from bot.services.experiments.paying import Earned, EarnedBy, Earner
     from bot.services.insight import Insight
     from bot.services.prediction.drifting import DriftWatch
     from bot.services.prediction.evaluating import Evaluator
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from bot.services.prediction.valuing import Valuer
 else:
     Allocator = OnFirstUse("bot.services.experiments.allocating", "Allocator")
+    EarnedBy = OnFirstUse("bot.services.experiments.paying", "EarnedBy")
+    Earner = OnFirstUse("bot.services.experiments.paying", "Earner")
     DriftWatch = OnFirstUse("bot.services.prediction.drifting", "DriftWatch")
     Evaluator = OnFirstUse("bot.services.prediction.evaluating", "Evaluator")
     Insight = OnFirstUse("bot.services.insight", "Insight")
@@ -97,3 +100,12 @@ class PredictionParts(Ground):
     def allocator(self) -> Allocator:
         """Moves the shares of variants with the outcomes."""
         return Allocator(self.database, self.clock, self.settings, self.playbooks)
+
+    def earned(self, by: str) -> list[Earned]:
+        """Return what contacting earned, by playbook, message or article."""
+        return self.earner.report(EarnedBy(by))
+
+    @cached_property
+    def earner(self) -> Earner:
+        """Says what playbooks, messages and articles earned, and which should end."""
+        return Earner(self.database, self.clock, self.settings)

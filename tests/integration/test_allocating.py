@@ -15,12 +15,14 @@ from bot.config import Settings
 from bot.decide.bandit import AllocationWay
 from bot.services.experiments.allocating import Allocator
 from bot.services.experiments.drawing import EVERYWHERE
+from bot.services.experiments.paying import EarnedBy, Earner
 from bot.services.insight import Insight
 from bot.services.planning.planner import Planner
 from bot.services.planning.playbooks import Playbooks, load_playbooks
 from bot.services.prediction.labelling import Labeller
 from bot.store.allocations import StoredAllocation, allocations_of
 from bot.store.database import Database
+from bot.store.notices import notices_since
 from bot.store.outcomes import NewOutcome, store_outcomes
 from bot.store.tables import metadata
 from messages.catalogue import Catalogue
@@ -158,6 +160,9 @@ def test_a_variant_that_lost_stops_for_good_and_the_end_is_said(
     assert allocator.allocate() == 1
     ended = moves(database)[-1]
     assert (ended.way, ended.stopped, ended.shares["short"]) == (AllocationWay.DECIDED, ["short"], 0.0)
+    with database.read() as connection:
+        (told,) = notices_since(connection, NOW - DAY)
+    assert told.text.startswith("The comparison of variants in late is over: long is left")
     clock.advance(DAY)
     assert allocator.allocate() == 0
     whole, *_ = Insight(database, clock, shop).lift("late")
@@ -210,3 +215,41 @@ def test_who_is_held_out_everywhere_is_in_no_playbooks_experiment_and_is_watched
     assert found[EVERYWHERE, "issue"].effect.holdout.n == len(alone)
     assert found[EVERYWHERE, "issue"].effect.holdout.value == pytest.approx(1 / len(alone))
     assert found[EVERYWHERE, "churn"].effect.treated.n == 30 - len(alone)
+
+
+def test_what_messages_earned_is_in_money_and_losers_are_proposed_for_retirement_once_a_month(
+    database: Database, clock: ManualClock, shop: Settings
+) -> None:
+    observe(database, "short", 34, 40)
+    observe(database, "long", 4, 40)
+    observe(database, "holdout", 6, 40)
+    with database.write() as connection:
+        for row in connection.execute(sa.select(metadata.tables["customers"].c.id)).all()[:10]:
+            add_order(connection, f"o{row.id}", row.id, NOW - 60 * DAY, total=100.0)
+    earner = Earner(database, clock, shop)
+    (whole,) = earner.report()
+    assert (whole.name, whole.worth, whole.line()["currency"]) == ("late", pytest.approx(40.0), "EUR")
+    best, worst = earner.report(EarnedBy.MESSAGE)
+    assert (best.name, worst.name) == ("long", "short")
+    assert worst.paid is not None
+    assert worst.paid.value == pytest.approx(-40 * (34 / 40 - 6 / 40) * 40.0 - 40 * 0.7)
+    assert (worst.line()["retire"], best.line()["retire"]) == (True, False)
+    assert "proposed for retirement, because it does harm" in worst.text
+    assert earner.report(EarnedBy.ARTICLE) == []
+    assert earner.propose_retirements() >= 1
+    assert earner.propose_retirements() == 0
+    with database.read() as connection:
+        told = [one.text for one in notices_since(connection, clock.now() - DAY)]
+    assert any(text.startswith("Message short of late: ") for text in told)
+    clock.advance(31 * DAY)
+    assert earner.propose_retirements() >= 1
+
+
+def test_without_order_totals_in_the_shops_currency_no_amount_is_made_up(
+    database: Database, clock: ManualClock, shop: Settings
+) -> None:
+    observe(database, "short", 3, 10)
+    observe(database, "holdout", 6, 10)
+    (found,) = Earner(database, clock, shop).report()
+    assert (found.worth, found.line()["value"], found.line()["retire"]) == (None, None, False)
+    assert "no order of these customers in EUR has a total" in found.text

@@ -42,7 +42,7 @@ CLOSED_WORDS = {
 OF_NOBODY = {
     "model_versions", "articles", "article_versions", "runs", "controls", "audit", "products", "suppressions",
     "alembic_version", "patterns", "autonomy_steps", "promotions", "slack_posts", "buckets", "budgets", "mailboxes",
-    "allocations",
+    "allocations", "notices",
 }  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from bot.channels.slack.handoff_actions import HandoffActions
 from bot.channels.slack.home import AgentHome
 from bot.channels.slack.identity import Roster
 from bot.channels.slack.listeners import Intake
+from bot.channels.slack.notice_board import NoticeBoard
 from bot.channels.slack.offers import OfferBoard
 from bot.channels.slack.pattern_board import PatternBoard
 from bot.channels.slack.switch import SendingSwitch
@@ -71,6 +72,7 @@ def build_boards(ground: Ground, roster: Roster) -> list[Board]:
     boards: list[Board] = [
         OfferBoard(ground.desks.earning, ground.clock, roster),
         PatternBoard(ground.desks.patterns, roster),
+        NoticeBoard(ground.database, ground.clock),
     ]
     return boards if ground.desks.gaps is None else [*boards, GapBoard(ground.desks.gaps, roster)]
 

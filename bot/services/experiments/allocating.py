@@ -23,6 +23,7 @@ from bot.services.prediction.labelling import outcome_of
 from bot.store import audit
 from bot.store.allocations import NewAllocation, StoredAllocation, add_allocation, allocations_of, seen_in_arms
 from bot.store.database import Connection, Database
+from bot.store.notices import add_notice
 
 __all__ = ["Allocator", "describe"]
 
@@ -77,6 +78,12 @@ class Allocator:
                 entity_id=playbook.id,
                 detail={"shares": dict(new.shares), "stopped": list(new.stopped)},
             )
+            if new.way is AllocationWay.STOPPED or new.way.ended:
+                ended = "is over" if new.way.ended else "goes on with one variant less"
+                text = (
+                    f"The comparison of variants in {playbook.id} {ended}: {new.reason}. See `aftercare report lift`."
+                )
+                add_notice(connection, "experiment", f"experiment:{experiment}:{new.number}", text, now)
         log.info("shares_moved", playbook=playbook.id, way=new.way.value, shares=dict(new.shares))
         return True
 

@@ -27,7 +27,7 @@ from bot.services.prediction.experience import contact_propensities
 from bot.services.prediction.labelling import CHURN, ISSUE
 from bot.store.allocations import allocations_of
 from bot.store.database import Connection, Database
-from bot.store.experiments import HARMS, Segmentation, harms_after
+from bot.store.experiments import HARMS, Segmentation, articles_attached, harms_after
 from bot.store.outcomes import ObservedArm, observed_arms
 
 __all__ = ["ALL_ARMS", "Harm", "Lift", "LiftReader"]
@@ -140,21 +140,43 @@ class LiftReader:
 
     def lift(self, playbook: str | None = None, by: Segmentation | None = None) -> list[Lift]:
         """Return what each playbook changed; by variant too where there are several, by segment where one is named."""
+        groups = self._groups(by)
+        if playbook is not None:
+            groups = {key: rows for key, rows in groups.items() if key[0] == playbook}
+        found: list[Lift] = []
+        for key in sorted(groups):
+            found += _lifts(*key, groups[key]) if by is None else _segments(*key, by, groups[key])
+        if by is not None:
+            return found
+        with self._database.read() as connection:
+            variants = {name: self._variants(connection, name) for name, _ in groups}
+        return [replace(one, variants=variants[one.playbook]) if one.arm == ALL_ARMS else one for one in found]
+
+    def by_article(self) -> list[tuple[str, Lift]]:
+        """Return what each playbook changed where an article was attached, against all that it held out.
+
+        Articles are not drawn: they go with what customers bought, so these results say less than the others.
+        """
+        with self._database.read() as connection:
+            attached = articles_attached(connection, (ISSUE, CHURN), self._clock.now())
+        found: list[tuple[str, Lift]] = []
+        for (playbook, kind), rows in sorted(self._groups().items()):
+            ratio = _ratio(rows)
+            for article in sorted({attached.get(row.observed.assignment_id, "") for row in rows} - {""}):
+                chosen = [row for row in rows if row.held or attached.get(row.observed.assignment_id) == article]
+                found.append((article, _lift(playbook, kind, ALL_ARMS, chosen, ratio)))
+        return found
+
+    def _groups(self, by: Segmentation | None = None) -> dict[tuple[str, str], list[_Row]]:
         now = self._clock.now()
         with self._database.read() as connection:
             observed = observed_arms(connection, (ISSUE, CHURN), now, by)
             harms = harms_after(connection, (ISSUE, CHURN), now)
-            names = {one.playbook for one in observed}
-            variants = {name: self._variants(connection, name) for name in names} if by is None else {}
         groups: dict[tuple[str, str], list[_Row]] = {}
         for one, contact in zip(observed, contact_propensities(observed), strict=True):
-            if playbook is None or one.playbook == playbook:
-                row = _Row(observed=one, contact=contact, harms=harms.get((one.assignment_id, one.kind), frozenset()))
-                groups.setdefault((one.playbook, one.kind), []).append(row)
-        found: list[Lift] = []
-        for key in sorted(groups):
-            found += _lifts(*key, groups[key]) if by is None else _segments(*key, by, groups[key])
-        return [replace(one, variants=variants.get(one.playbook)) if one.arm == ALL_ARMS else one for one in found]
+            row = _Row(observed=one, contact=contact, harms=harms.get((one.assignment_id, one.kind), frozenset()))
+            groups.setdefault((one.playbook, one.kind), []).append(row)
+        return groups
 
     def _variants(self, connection: Connection, playbook: str) -> str | None:
         moves = allocations_of(connection, experiment_of(playbook, self._settings))

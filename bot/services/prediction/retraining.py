@@ -21,6 +21,7 @@ from bot.services.prediction.model_files import ModelFiles, card_files
 from bot.store import models, promotions
 from bot.store.database import Connection, Database
 from bot.store.enums import ModelStatus, PromotionWay
+from bot.store.notices import add_notice
 from predictors.churn_scoring import FACTS as CHURN_FACTS
 from predictors.churn_training import train_churn
 from predictors.drift import reference
@@ -153,6 +154,8 @@ class Trainer:
         if version is not None and champion is None:
             verdict = Verdict(passed=True, reason=f"the champion {version.name} cannot be opened any more")
         stored, verdict = self._store(result, verdict, seen, replay.fitted_as_of if replay else None)
+        if version is not None:
+            self._tell(stored, version, verdict)
         log.info("model_trained", model=stored.name, stage=stored.stage, promoted=verdict.passed)
         return TrainingReport(
             name=stored.name,
@@ -168,6 +171,17 @@ class Trainer:
             previous=version.name if version else None,
             metrics=result.metrics,
         )
+
+    def _tell(self, new: models.ModelVersion, old: models.ModelVersion, verdict: Verdict) -> None:
+        """Tell the agents' channel how the new model stood against the old one."""
+        done = (
+            f"{new.name} scores from now on instead of {old.name}"
+            if verdict.passed
+            else f"{old.name} scores on; {new.name} was refused"
+        )
+        text = f"{done}: {verdict.reason}. `aftercare models show {new.name}` has the rest."
+        with self._database.write() as connection:
+            add_notice(connection, "model", f"model:{new.name}", text, self._clock.now())
 
     def _fit(self, snapshot: Snapshot, series: models.Series, champion: TrainedModel | None) -> TrainingResult:
         settings, (kind, moment, horizon_days) = self._settings.predictors, series
