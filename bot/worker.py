@@ -45,6 +45,8 @@ LOOK_AGAIN = timedelta(seconds=1)
 SWEEP_SECONDS = 5.0
 DOUBT_SECONDS = 10.0
 MAIL_SECONDS = 1.0
+# Whether an hour's round is due is looked at this often: it reads the shop, and its lane is the daily round's.
+HOURLY_LOOK_SECONDS = 60.0
 
 
 class Delivery:
@@ -144,7 +146,10 @@ def duties_of(app: App, delivery: Delivery) -> Duties:
         deliver=delivery.deliver,
         help=lambda run: app.parts.help(run),
         ticks=ticks,
-        rounds=[Tick(name="daily", work=app.daily.run_if_due, seconds=seconds)],
+        rounds=[
+            Tick(name="daily", work=app.daily.run_if_due, seconds=seconds),
+            Tick(name="hourly", work=app.hourly.run_if_due, seconds=max(seconds, HOURLY_LOOK_SECONDS)),
+        ],
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 import structlog
 
@@ -21,7 +21,7 @@ from bot.store.database import Database
 from bot.store.enums import RunState
 from bot.store.runs import Run, finish_run, run_of, start_run, take_over_run
 
-__all__ = ["JOB", "DailyReport", "DailyRound", "Step"]
+__all__ = ["JOB", "DailyReport", "DailyRound", "Step", "claim"]
 
 log = structlog.get_logger()
 
@@ -90,26 +90,30 @@ class DailyRound:
         return DailyReport(day=day, done=done)
 
     def _claim(self, day: date) -> bool:
-        key, now = day.isoformat(), self._clock.now()
-        detail = {"owner": self._owner}
-        with self._database.read() as connection:
-            seen = run_of(connection, JOB, key)
-        if seen is not None and not self._may_take_over(seen):
-            return False
-        with self._database.write() as connection:
-            if seen is None:
-                return start_run(connection, JOB, key, now, detail)
-            return take_over_run(connection, seen, detail, now)
-
-    def _may_take_over(self, seen: Run) -> bool:
-        now = self._clock.now()
-        if seen.state == RunState.DONE:
-            return False
-        if seen.state == RunState.FAILED:
-            return seen.finished_at is None or seen.finished_at + TRY_AGAIN <= now
-        owner = str((seen.detail or {}).get("owner", ""))
-        return certainly_dead(owner) or seen.started_at + GIVE_UP <= now
+        return claim(self._database, self._clock, JOB, day.isoformat(), self._owner)
 
     def _finish(self, day: date, state: RunState, detail: dict[str, object]) -> None:
         with self._database.write() as connection:
             finish_run(connection, JOB, day.isoformat(), state, detail, self._clock.now())
+
+
+def claim(database: Database, clock: Clock, job: str, key: str, owner: str) -> bool:
+    """Start a run that nobody did or does; take over one that failed a while ago, or whose process died or never came back."""
+    now, detail = clock.now(), {"owner": owner}
+    with database.read() as connection:
+        seen = run_of(connection, job, key)
+    if seen is not None and not _may_take_over(seen, now):
+        return False
+    with database.write() as connection:
+        if seen is None:
+            return start_run(connection, job, key, now, detail)
+        return take_over_run(connection, seen, detail, now)
+
+
+def _may_take_over(seen: Run, now: datetime) -> bool:
+    if seen.state == RunState.DONE:
+        return False
+    if seen.state == RunState.FAILED:
+        return seen.finished_at is None or seen.finished_at + TRY_AGAIN <= now
+    owner = str((seen.detail or {}).get("owner", ""))
+    return certainly_dead(owner) or seen.started_at + GIVE_UP <= now

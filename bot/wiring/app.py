@@ -22,6 +22,7 @@ from bot.lazy import OnFirstUse
 from bot.scheduler import Job, Scheduler
 from bot.services.daily import DailyRound, Step
 from bot.services.delivery.stopping import Stopping
+from bot.services.hourly import HourlyScoring
 from bot.services.mail.opting_out import OptOutDesk
 from bot.services.mail.quarantine import Quarantine
 from bot.services.privacy import Privacy
@@ -179,6 +180,11 @@ class App(PlanningParts):
         ]
         return DailyRound(self.database, self.clock, self.settings, steps)
 
+    @cached_property
+    def hourly(self) -> HourlyScoring:
+        """Predicts what changed since the last hour."""
+        return HourlyScoring(self.database, self.clock, lambda orders: self.scorer.store_orders(orders))
+
     def _predict(self) -> int:
         """Predict what was not predicted today: what can be cut in parts, where there are workers, then the rest."""
         return (self.large_shop.score_today() if self.settings.delivery.by_workers else 0) + self.planner.refresh()
@@ -198,6 +204,7 @@ class App(PlanningParts):
         if ticks:
             jobs.append(Job(name="tick", work=self.tick, seconds=seconds))
             jobs.append(Job(name="daily", work=self.daily.run_if_due, seconds=seconds, patience_seconds=patience))
+            jobs.append(Job(name="hourly", work=self.hourly.run_if_due, seconds=seconds, patience_seconds=patience))
         if ticks and self.settings.email.enabled:
             jobs.append(Job(name="mail", work=lambda: self.mailroom.work(), seconds=min(seconds, MAIL_SECONDS)))
         if delivery:

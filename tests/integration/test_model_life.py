@@ -23,6 +23,7 @@ from bot.store import models, runs
 from bot.store.database import Database, open_database
 from bot.store.enums import ModelStatus, RunState
 from bot.store.models import Series
+from bot.store.notices import notices_since
 from bot.store.tables import metadata
 from predictors.training import TrainingResult
 from tests.integration.invented import NOW, SCORED_FROM, SCORED_TO, Shop, imported_shop, write_shop
@@ -95,6 +96,9 @@ def test_the_next_model_names_whom_it_was_judged_against(shop: Shop) -> None:
     assert manifest["gate"]["reason"]
     assert not manifest["gate"]["passed"]  # the same data and the same recipe: nothing to show
     assert shop.promoter.show(first).status is ModelStatus.CHAMPION
+    with shop.database.read() as connection:
+        (told,) = notices_since(connection, shop.clock.now() - timedelta(days=1))  # the first one was no news
+    assert told.text.startswith(f"{first} scores on; {second} was refused: log loss ")
 
 
 @pytest.mark.parametrize("where", ["after the file", "after the row"])

@@ -166,6 +166,10 @@ def test_reports_say_what_there_is_and_that_there_is_little(cli: Cli, capsys: py
     assert cli("report", "lift", "--json") == (0, [])
     assert run(["report", "lift"]) == 0
     assert "No outcomes yet" in capsys.readouterr().out
+    assert cli("report", "lift", "--by", "country", "--json") == (0, [])
+    assert cli("report", "value", "--by", "message", "--json") == (0, [])
+    assert run(["report", "value", "--by", "playbook"]) == 0
+    assert "No outcomes yet" in capsys.readouterr().out
     assert run(["report", "kpis"]) == 0
 
 

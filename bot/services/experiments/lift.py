@@ -180,7 +180,7 @@ class LiftReader:
 
     def _variants(self, connection: Connection, playbook: str) -> str | None:
         moves = allocations_of(connection, experiment_of(playbook, self._settings))
-        if not moves:
+        if not moves or self._settings.experiments.allocation == "fixed":
             return None
         return describe(moves[-1], self._settings.experiments.exploration.days, moves[0].decided_at)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -81,6 +81,18 @@ class Scorer:
     def store(self, kind: str, *, as_of: datetime | None = None) -> int:
         """Score and store all that is recent; return how many subjects."""
         return sum(len(batch) for batch in self.batches(kind, as_of=as_of))
+
+    def store_orders(self, order_ids: Sequence[int]) -> int:
+        """Predict issues of some orders now, by our ids, and store them; return how many are recent and asked about."""
+        until, count = self._clock.now(), 0
+        choose = self._choice(until, None, None, None, one=False)
+        for at, frame in self._warm.frames(order_ids, until, choose):
+            champion = self._model("issue", at, self._settings.predictors.issue.horizon_days, until)
+            with predictor_errors():
+                batch = self._batch("issue", champion, score_features(champion.model, frame))
+            self._save(batch, until)
+            count += len(batch)
+        return count
 
     def batches(
         self,
