@@ -18,7 +18,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from bot.errors import ConfigurationError
-from bot.settings import Secrets, Section, Settings, Target
+from bot.setting_types import Section
+from bot.settings import Secrets, Settings, Target
 
 __all__ = ["ENVIRONMENT", "Section", "Settings", "load_settings"]
 

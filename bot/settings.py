@@ -5,85 +5,28 @@ Reading them from a file and the environment, and what contradicts what, is `bot
 
 from __future__ import annotations
 
-import difflib
+from collections.abc import Mapping
 from datetime import time
 from pathlib import Path
-from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo, available_timezones
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationInfo,
-    field_validator,
+from pydantic import Field, SecretStr, field_validator
+
+from bot.setting_types import (
+    WEEKDAYS,
+    CapShare,
+    ContactPurpose,
+    CountryCode,
+    PositiveInt,
+    Section,
+    Sender,
+    Share,
+    TimeOfDay,
+    Weekday,
+    ZoneName,
 )
-
-
-def _zone_name(value: str) -> str:
-    if value not in available_timezones():
-        close = difflib.get_close_matches(value, available_timezones(), 1)
-        raise ValueError(f"no such IANA time zone; write {close[0] if close else 'Europe/Berlin'}")
-    return value
-
-
-def _clock_time(value: Any) -> Any:
-    advice = 'write a time of day such as "09:30"'
-    if isinstance(value, time):
-        return value
-    # YAML 1.1 reads 9:30 as the sexagesimal number 570; a number below 60 was written without minutes.
-    if isinstance(value, int) and 60 <= value < 24 * 60:
-        return time(value // 60, value % 60)
-    if isinstance(value, str) and ":" in value:
-        try:
-            found = time.fromisoformat(value)
-        except ValueError:
-            raise ValueError(advice) from None
-        if found.tzinfo is None:
-            return found
-    raise ValueError(advice)
-
-
-def _sender(value: str) -> str:
-    if value.count("@") != 1 or any(c in value for c in "\r\n"):
-        raise ValueError("write one address such as care@shop.example")
-    return value
-
-
-def _country(value: str) -> str:
-    if value and not (len(value) == 2 and value.isascii() and value.isalpha()):
-        raise ValueError("write the two letters of a country, such as DE (ISO 3166), or nothing")
-    return value.upper()
-
-
-ZoneName = Annotated[str, AfterValidator(_zone_name)]
-TimeOfDay = Annotated[time, BeforeValidator(_clock_time)]
-Sender = Annotated[str, AfterValidator(_sender)]
-WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
-ContactPurpose = Literal["service", "research", "marketing"]
-CapShare = Annotated[float, Field(gt=0, le=1)]
-Share = Annotated[float, Field(ge=0, le=0.9)]
-PositiveInt = Annotated[int, Field(ge=1)]
-
-
-class Section(BaseModel):
-    """A frozen part of the settings in which unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, validate_default=True)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_flag_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """Refuse `port: yes`, which Python would take for 1; but `mode: off` means what it says."""
-        if value is False and info.field_name == "mode":
-            return "off"
-        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
-            raise ValueError("true and false (yes, no, on, off) have no meaning here; put a text in quotes")
-        return value
+from bot.support_settings import Support
 
 
 class Shop(Section):
@@ -162,7 +105,7 @@ class DaysOff(Section):
 
     weekdays: tuple[Weekday, ...] = ()
     holidays: bool = True
-    country: Annotated[str, AfterValidator(_country)] = ""
+    country: CountryCode = ""
 
     @field_validator("weekdays")
     @classmethod
@@ -364,7 +307,8 @@ class Settings(Section):
     models: Models = Models()
     playbooks: Playbooks = Playbooks()
     knowledge: Knowledge = Knowledge()
-    journey: dict[str, Target] = {}
+    support: Support = Support()
+    journey: Mapping[str, Target] = Field(default_factory=dict)
     secrets: Secrets = Secrets()
     home: Path = Path()
 

@@ -34,6 +34,7 @@ __all__ = [
     "handoff",
     "inbound_of",
     "last_of_bot",
+    "mark_answered",
     "mark_urgent",
     "move_handoff",
     "open_conversation",
@@ -331,8 +332,14 @@ def move_handoff(
 
 
 def mark_urgent(connection: Connection, handoff_id: int) -> None:
-    """Say that a hand-over cannot wait."""
-    connection.execute(sa.update(handoffs).where(handoffs.c.id == handoff_id).values(urgent=True))
+    """Say that a hand-over cannot wait: by when it is due is to be set anew."""
+    calm = sa.update(handoffs).where(handoffs.c.id == handoff_id, handoffs.c.urgent.is_(False))
+    connection.execute(calm.values(urgent=True, due_at=None, reminded_at=None))
+
+
+def mark_answered(connection: Connection, handoff_id: int) -> None:
+    """Say that the customer has an answer: nothing is due until they write again."""
+    connection.execute(sa.update(handoffs).where(handoffs.c.id == handoff_id).values(due_at=None, reminded_at=None))
 
 
 def _conversation(row: Any) -> Conversation:

@@ -2,7 +2,7 @@
 
 Purposes: `card` (subject: outreach id), `handoff` (subject: hand-over id), `digest` (subject: the ordinal of a local
 date), `sending` (subject: the id of the audit entry about the global stop) and `home` (subject: `TEAM:USER`). `shown` of a
-card is `VERSION:STATE[:undo|:auto@TIME]`; of a hand-over `STATE:ID` with the last utterance that stands in its thread; of a digest
+card is `VERSION:STATE[:undo|:auto@TIME]`; of a hand-over `STATE[/OWNER/DUE]:ID` with the last utterance that stands in its thread; of a digest
 `WAITING/TOTAL`; of a Home the filters that its owner chose, with the hash of the view as `ts`.
 """
 
@@ -30,6 +30,7 @@ __all__ = [
     "NOTICE",
     "OFFER",
     "PATTERN",
+    "REMINDER",
     "SENDING",
     "HandoffFacts",
     "Post",
@@ -59,6 +60,8 @@ CARD, HANDOFF, DIGEST, SENDING = "card", "handoff", "digest", "sending"
 NOTICE, OFFER, PATTERN = "notice", "offer", "pattern"
 # Drafts of articles (subject: the draft's id).
 GAP = "gap"
+# Reminders in the thread of a hand-over (subject: `ID:N`).
+REMINDER = "reminder"
 _HOME = "home"
 ACTIVE = (HandoffState.OPEN, HandoffState.TAKEN)
 _ACTIVE = tuple(state.value for state in ACTIVE)
@@ -90,6 +93,8 @@ class HandoffFacts:
     channel: str
     customer_id: int | None
     customer_name: str | None
+    due_at: datetime | None = None
+    reminders: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +109,7 @@ class Words:
     occurred_at: datetime
 
 
-def post_of(connection: Connection, purpose: str, subject: int) -> Post | None:
+def post_of(connection: Connection, purpose: str, subject: int | str) -> Post | None:
     """Return the message that stands for something; None where there is none."""
     row = connection.execute(
         sa.select(slack_posts).where(slack_posts.c.purpose == purpose, slack_posts.c.subject == str(subject))
@@ -113,7 +118,7 @@ def post_of(connection: Connection, purpose: str, subject: int) -> Post | None:
 
 
 def record_post(
-    connection: Connection, purpose: str, subject: int, channel: str, ts: str, shown: str, now: datetime
+    connection: Connection, purpose: str, subject: int | str, channel: str, ts: str, shown: str, now: datetime
 ) -> bool:
     """Remember a message; False says that another process posted one first."""
     values = {
@@ -128,7 +133,7 @@ def record_post(
     return insert_once(connection, slack_posts, values) is not None
 
 
-def record_shown(connection: Connection, purpose: str, subject: int, shown: str, now: datetime) -> None:
+def record_shown(connection: Connection, purpose: str, subject: int | str, shown: str, now: datetime) -> None:
     """Write down what a message shows now."""
     connection.execute(
         sa.update(slack_posts)
@@ -276,6 +281,8 @@ def _handoffs() -> sa.Select[Any]:
             handoffs.c.owner,
             handoffs.c.opened_at,
             handoffs.c.closed_at,
+            handoffs.c.due_at,
+            handoffs.c.reminders,
             conversations.c.channel.label("conversation_channel"),
             conversations.c.customer_id,
             customers.c.name.label("customer_name"),
@@ -295,6 +302,8 @@ def _facts(row: Any) -> HandoffFacts:
         owner=row.owner,
         opened_at=row.opened_at,
         closed_at=row.closed_at,
+        due_at=row.due_at,
+        reminders=row.reminders,
         channel=row.conversation_channel,
         customer_id=row.customer_id,
         customer_name=row.customer_name,

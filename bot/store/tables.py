@@ -263,6 +263,8 @@ mailboxes = table(
 handoffs = table(
     "handoffs", ref("conversation_id", "conversations"), text("reason"), text("state"), flag("urgent"), text("owner", null=True),
     instant("opened_at"), instant("due_at", null=True), instant("closed_at", null=True),
+    # When the owner was reminded of this due time, and how often anybody was reminded or asked anew.
+    instant("reminded_at", null=True), whole("reminders", server_default="0"),
     one_of("state", HandoffState), sa.Index(None, "conversation_id"), sa.Index(None, "state"),
 )  # fmt: skip
 

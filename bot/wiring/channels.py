@@ -12,6 +12,7 @@ from bot.channels.base import Channel
 from bot.channels.email import Identity, OutboxEmailChannel, Server, SmtpEmailChannel
 from bot.errors import ConfigurationError
 from bot.lazy import OnFirstUse
+from bot.services.conversation.duty import DutyRoster
 
 if TYPE_CHECKING:
     from bot.channels.email.signing import DkimSigner
@@ -77,4 +78,5 @@ def build_slack(app: App) -> SlackConnection | None:
         playbooks=lambda: app.playbooks,
         desks=Desks(earning=app.earning, patterns=app.pattern_desk, gaps=app.gap_desk),
         unasked=lambda: app.autopilot.run(),
+        duty=DutyRoster(app.database, app.clock, app.settings),
     )

@@ -32,6 +32,7 @@ from bot.clock import Clock
 from bot.config import Settings
 from bot.errors import ChannelError, ConfigurationError, TransientChannelError
 from bot.services.conversation.conversations import Conversations
+from bot.services.conversation.duty import DutyRoster
 from bot.services.delivery.stopping import Stopping
 from bot.services.planning.playbooks import Playbooks
 from bot.services.review.desk import ReviewDesk
@@ -75,6 +76,7 @@ class SlackConnection:
         playbooks: Callable[[], Playbooks],
         desks: Desks | None = None,
         unasked: Callable[[], int] | None = None,
+        duty: DutyRoster | None = None,
     ) -> None:
         self._api = api
         self._database = database
@@ -94,6 +96,7 @@ class SlackConnection:
             desks=desks,
         )
         self._unasked = unasked or (lambda: 0)
+        self._duty = duty
         self._handler: SocketModeHandler | None = None
         self._executor: ThreadPoolExecutor | None = None
         self._revoked = threading.Event()
@@ -153,6 +156,8 @@ class SlackConnection:
             self._intake.resume(ABANDONED)
             if self.roster is not None and self.roster.directory is not None:
                 self.roster.directory.keep_fresh()
+            if self._duty is not None and self.roster is not None and self.connected():
+                self._duty.run(self.roster.actors)
             shown = self._switch.announce() + self.desk.sync()
             # Only now: what goes out unasked must have been on screens, and only while they can be reached.
             return shown + (self._unasked() if self.connected() else 0)

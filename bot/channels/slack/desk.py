@@ -17,7 +17,7 @@ from bot.channels.slack.boards import Board
 from bot.channels.slack.cards import Rendered, outreach_card, section
 from bot.channels.slack.channel import key_of, linkable_hosts
 from bot.channels.slack.digest import day_digest
-from bot.channels.slack.handoffs import EXCERPT, handoff_card, thread_line
+from bot.channels.slack.handoffs import EXCERPT, handoff_card, reminder, standing_of, thread_line
 from bot.channels.slack.identity import Roster
 from bot.channels.slack.text import cut, escape
 from bot.clock import Clock
@@ -27,7 +27,7 @@ from bot.services.review.desk import ReviewDesk
 from bot.store import slack as posts
 from bot.store.database import Database
 from bot.store.outreach import Outreach
-from bot.store.slack import CARD, DIGEST, HANDOFF, PATTERN, HandoffFacts, Post
+from bot.store.slack import ACTIVE, CARD, DIGEST, HANDOFF, PATTERN, REMINDER, HandoffFacts, Post
 
 __all__ = ["SlackDesk"]
 
@@ -158,7 +158,7 @@ class SlackDesk:
             post = posts.post_of(connection, DIGEST, day.toordinal())
         return None if post is None else post.ts
 
-    def _put(self, purpose: str, subject: int, rendered: Rendered, thread: str | None = None) -> bool:
+    def _put(self, purpose: str, subject: int | str, rendered: Rendered, thread: str | None = None) -> bool:
         now = self._clock.now()
         key = f"{purpose}:{subject}"
         rendered = _keyed(rendered, key)
@@ -224,12 +224,14 @@ class SlackDesk:
             )
             last = words.id
             self._record(facts.id, f"{state}:{last}")
-        if state == facts.state.value:
+        if facts.reminders and facts.state in ACTIVE:
+            self._put(REMINDER, f"{facts.id}:{facts.reminders}", reminder(facts, self._roster), post.ts)
+        if state == standing_of(facts):
             return bool(later)
         excerpt = [words for words in before if not later or words.id < later[0].id]
         rendered = _keyed(handoff_card(facts, excerpt, self._roster), f"{HANDOFF}:{facts.id}")
         self._api.update(post.channel, post.ts, rendered.text, rendered.blocks)
-        self._record(facts.id, f"{facts.state}:{last}")
+        self._record(facts.id, f"{standing_of(facts)}:{last}")
         return True
 
     def _record(self, handoff_id: int, shown: str) -> None:

@@ -16,7 +16,7 @@ from bot.services.conversation.dialogue import Reason
 from bot.store.enums import Author, HandoffState
 from bot.store.slack import HandoffFacts, Words
 
-__all__ = ["EXCERPT", "handoff_card", "thread_line"]
+__all__ = ["EXCERPT", "handoff_card", "reminder", "standing_of", "thread_line"]
 
 # How many of the latest messages a hand-over shows.
 EXCERPT = 6
@@ -55,7 +55,9 @@ def handoff_card(facts: HandoffFacts, words: Sequence[Words], roster: Roster) ->
     active = facts.state in (HandoffState.OPEN, HandoffState.TAKEN)
     way = {"slack": "a direct message in Slack", "email": "email"}.get(facts.channel, escape(facts.channel))
     if active:
-        taken = f"{roster.named(facts.owner)} has it. " if facts.owner else ""
+        has_it = "has it" if facts.state is HandoffState.TAKEN else "is asked to take it"
+        due = f", an answer is due {local_time(facts.due_at, roster)}" if facts.due_at else ""
+        taken = f"{roster.named(facts.owner)} {has_it}{due}. " if facts.owner else ""
         blocks.append(
             context(
                 f"{taken}Came by {way}. The bot is silent until this is given back. Answer with *Reply*; what you write in this thread stays here."
@@ -77,7 +79,29 @@ def handoff_card(facts: HandoffFacts, words: Sequence[Words], roster: Roster) ->
         blocks.append(section(f"✅ *{how}{when}*{by}"))
     last = words[-1].id if words else 0
     text = cut(f"{escape(title)}: {escape(reason)}", SECTION_LIMIT)
-    return Rendered(text=text, blocks=blocks, shown=f"{facts.state}:{last}")
+    return Rendered(text=text, blocks=blocks, shown=f"{standing_of(facts)}:{last}")
+
+
+def standing_of(facts: HandoffFacts) -> str:
+    """Return what tells a picture of a hand-over from one with another owner or time; without colons."""
+    if facts.due_at is None or not facts.owner:
+        return str(facts.state)
+    return f"{facts.state}/{facts.owner.rpartition(':')[2]}/{facts.due_at:%m%dT%H%M}"
+
+
+def reminder(facts: HandoffFacts, roster: Roster) -> Rendered:
+    """Draw what is said in the thread when an answer will soon be due, or was due and the next one is asked."""
+    who = roster.named(facts.owner) if facts.owner else "Whoever reads this"
+    urgent = "❗ Urgent: " if facts.urgent else ""
+    by = f" by {local_time(facts.due_at, roster)}" if facts.due_at else ""
+    waits = f"{escape(_name(facts))} waits since {local_time(facts.opened_at, roster)}"
+    if facts.state is HandoffState.TAKEN:
+        said = f"⏰ {urgent}{who}, {waits}, and is owed an answer{by}."
+    else:
+        said = f"⏰ {urgent}{who}, it is your turn: {waits}. Please take it{by}, with *Reply* above; then the next one is asked."
+    return Rendered(
+        text=cut(said, SECTION_LIMIT), blocks=[section(cut(said, SECTION_LIMIT))], shown=str(facts.reminders)
+    )
 
 
 def thread_line(facts: HandoffFacts, words: Words, roster: Roster) -> str:

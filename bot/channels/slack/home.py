@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qsl, urlencode
 
@@ -32,6 +33,7 @@ from bot.services.review.queue import Owner, QueueFilter, ReviewQueue
 from bot.services.review.standing import Standing
 from bot.store import slack as posts
 from bot.store.database import Database
+from bot.store.duty import OpenDuty, duties
 
 __all__ = ["PAGE_SIZE", "AgentHome", "Choice"]
 
@@ -229,8 +231,13 @@ class AgentHome:
             notice=notice,
             undo=undo,
             hosts=self._hosts,
+            duties=self._duties(),
         )
         return agent_home(facts, self._roster)
+
+    def _duties(self) -> Sequence[OpenDuty]:
+        with self._database.read() as connection:
+            return duties(connection)
 
 
 def _number(text: str) -> int:

@@ -22,6 +22,8 @@ from bot.decide.playbook import Autonomy, Band
 from bot.services.review.cards import CardView
 from bot.services.review.queue import Owner, Page, QueueFilter
 from bot.services.review.standing import AgentNumbers
+from bot.store.duty import OpenDuty
+from bot.store.enums import HandoffState
 from bot.store.queue import Waiting
 from bot.store.standing import Sending
 
@@ -38,6 +40,8 @@ __all__ = [
 View = dict[str, Any]
 # A draft that is longer is not approved here: nobody should say yes to what they have not read.
 DRAFT_SHOWN = 700
+# So many customers who wait for a human are listed.
+DUTIES_SHOWN = 5
 # A static select holds a hundred options; one is "all".
 PLAYBOOKS_SHOWN = 99
 # In a list, a draft's paragraphs need no room between them.
@@ -71,6 +75,7 @@ class HomeFacts:
     notice: str = ""
     undo: str = ""
     hosts: Collection[str] = field(default_factory=tuple)
+    duties: Sequence[OpenDuty] = ()
 
 
 def agent_home(facts: HomeFacts, roster: Roster) -> View:
@@ -86,6 +91,7 @@ def agent_home(facts: HomeFacts, roster: Roster) -> View:
         blocks.append({"type": "actions", "elements": [button(ActionId.HOME_UNDO, label, facts.undo)]})
     blocks.append(section(sending_line(facts.sending, roster)) | {"accessory": _switch(facts.sending)})
     blocks.append(context(numbers_line(facts.numbers), queue_line(facts.queue)))
+    blocks += _duties(facts, roster)
     blocks += [{"type": "divider"}, _filters(facts)]
     if facts.low_risk:
         label = f"Approve {facts.low_risk} of low risk…"
@@ -116,6 +122,28 @@ def visitor_home(shop: str, reason: str = "") -> View:
     if reason:
         blocks.append(context(cut(reason, SECTION_LIMIT)))
     return _home(blocks)
+
+
+def _duties(facts: HomeFacts, roster: Roster) -> Sequence[View]:
+    """List the customers who wait for a human, those first whose answer is due first."""
+    waiting = [one for one in facts.duties if one.due_at is not None]
+    if not waiting:
+        return []
+    lines = [f"*{len(waiting)} {'customer waits' if len(waiting) == 1 else 'customers wait'} for a human*"]
+    for one in waiting[:DUTIES_SHOWN]:
+        assert one.due_at is not None
+        who = cut(escape(one_line((one.customer_name or "").split(" ")[0])), 60) or "A customer"
+        late = "*overdue* since" if one.due_at <= facts.now else "due"
+        owner = (
+            f" · {'with' if one.state is HandoffState.TAKEN else 'asked:'} {roster.named(one.owner)}"
+            if one.owner
+            else ""
+        )
+        urgent = "❗ " if one.urgent else ""
+        lines.append(f"• {urgent}{who}, {late} {one.due_at.astimezone(facts.zone):%a %d %b %H:%M}{owner}")
+    if len(waiting) > DUTIES_SHOWN:
+        lines.append(f"… and {len(waiting) - DUTIES_SHOWN} more, in the review channel")
+    return [section(cut("\n".join(lines), SECTION_LIMIT))]
 
 
 def _row(card: CardView, facts: HomeFacts, roster: Roster) -> Sequence[View]:

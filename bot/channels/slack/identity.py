@@ -66,6 +66,12 @@ class Roster:
             return False
         return True
 
+    def actors(self) -> list[str]:
+        """Return everybody who may decide now, in an order that does not change."""
+        known = self.agents if self.directory is None else self.agents | self.directory.known()
+        people = [Person(team_id=self.team_id, user_id=one) for one in sorted(known)]
+        return [one.actor for one in people if self.is_agent(one)]
+
     def zone(self, person: Person) -> ZoneInfo:
         """Return an agent's own time zone, else the shop's."""
         known = self.directory.last_profile(person.user_id) if self.directory is not None else None

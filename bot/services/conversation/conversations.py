@@ -189,6 +189,7 @@ class Conversations:
                 else store.open_handoff(connection, conversation_id, HandoffReason.AGENT.value, False, now)
             )
             store.move_handoff(connection, handoff_id, HandoffState.TAKEN, owner=actor)
+            store.mark_answered(connection, handoff_id)
             store.change_conversation(connection, thread.id, now, state=ConversationState.HUMAN.value)
             utterance_id = store.add_outbound(
                 connection,

@@ -15,6 +15,8 @@ from enum import StrEnum
 from bot.config import Settings
 from bot.decide.lifecycle import OutreachState
 from bot.services.conversation.order_news import order_news, says_not_received
+from bot.services.conversation.support_hours import hours_of, spoken_time
+from bot.services.review.cards import customer_zone
 from bot.services.review.wording import Wording
 from bot.store import conversations as store
 from bot.store.consent import suppress
@@ -92,6 +94,7 @@ class Dialogue:
     def __init__(self, settings: Settings, wording: Wording) -> None:
         self._settings = settings
         self._wording = wording
+        self._hours = hours_of(settings)
 
     @staticmethod
     def authenticated(thread: Conversation, utterance: InboundUtterance) -> int | None:
@@ -136,7 +139,7 @@ class Dialogue:
             store.change_conversation(connection, thread.id, now, state=ConversationState.HUMAN.value)
         if says and step.decision is ConversationDecision.CLARIFY:
             store.change_conversation(connection, thread.id, now, clarifications=thread.clarifications + 1)
-        said = (self._say(connection, thread, utterance, answer, step, locale, now),) if says else ()
+        said = (self._say(connection, thread, utterance, answer, step, person, locale, now),) if says else ()
         return CarriedOut(decision=step.decision, utterance_ids=said, handoff_id=handoff_id)
 
     def _step(
@@ -219,10 +222,13 @@ class Dialogue:
         utterance: InboundUtterance,
         answer: Answer,
         step: _Step,
+        person: Customer | None,
         locale: str | None,
         now: datetime,
     ) -> int:
         text = self._words(step, thread, utterance, answer=answer, locale=locale)
+        if step.reason is not None and (closed := self._closed(step, thread, utterance, person, locale, now)):
+            text = f"{text}\n\n{closed}"
         if store.last_of_bot(connection, thread.id) is None:
             notice = self._wording.say("bot_disclosure", question=utterance.text, locale=locale, channel=thread.channel)
             text = f"{text}\n\n{notice}"
@@ -238,6 +244,29 @@ class Dialogue:
             decision=step.decision.value,
             confidence=answer.confidence,
             article_version_id=step.version_id,
+        )
+
+    def _closed(
+        self,
+        step: _Step,
+        thread: Conversation,
+        utterance: InboundUtterance,
+        person: Customer | None,
+        locale: str | None,
+        now: datetime,
+    ) -> str:
+        """Say when somebody is there, where nobody is now; empty while the team is there, or where no hours are told."""
+        opens = self._hours.next_opening(now)
+        if opens is None or opens == now:
+            return ""
+        zone = customer_zone(person.timezone if person else None, self._settings.shop.zone)
+        language = self._wording.locale(utterance.text, locale)
+        return self._wording.say(
+            "out_of_hours_safety" if step.urgent else "out_of_hours",
+            question=utterance.text,
+            locale=locale,
+            channel=thread.channel,
+            values={"back": spoken_time(opens, now, zone, language)},
         )
 
     def _words(

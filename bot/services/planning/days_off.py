@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import holidays
 
-from bot.settings import WEEKDAYS
+from bot.setting_types import WEEKDAYS
 from bot.settings import DaysOff as DaysOffSettings
 
 __all__ = ["DaysOff", "days_off_of", "public_holidays"]
