@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("predicting", "Train a challenger and promote it past the gate"),
     "score": ("predicting", "Predict trouble or leaving, with reasons"),
     "evaluate": ("predicting", "Compare our model with baselines on later data"),
+    "replay": ("replaying", "Whom we would have contacted in the past, beside a plain rule"),
     "models": ("models", "List, show, promote or roll back models; whether they still fit"),
     "plan": ("planning", "Propose today's check-ins"),
     "playbook": ("planning", "List, check, show or simulate playbooks"),

@@ -82,7 +82,7 @@ def roc_plot(y: Target, predictions: Mapping[str, Array], *, title: str = "ROC")
         _percent(axes, "y", 1.0)
         axes.legend(loc="lower right")
 
-    return _svg(title, draw)
+    return drawn(title, draw)
 
 
 def precision_recall_plot(y: Target, predictions: Mapping[str, Array], *, title: str = "Precision and recall") -> str:
@@ -98,7 +98,7 @@ def precision_recall_plot(y: Target, predictions: Mapping[str, Array], *, title:
         _percent(axes, "y", 1.0)
         axes.legend(loc="upper right")
 
-    return _svg(title, draw)
+    return drawn(title, draw)
 
 
 def reliability_plot(y: Target, predictions: Mapping[str, Array], *, bins: int = 10, title: str = "Reliability") -> str:
@@ -120,7 +120,7 @@ def reliability_plot(y: Target, predictions: Mapping[str, Array], *, bins: int =
         _percent(axes, "y", min(1.0, 1.05 * top))
         axes.legend(loc="upper left")
 
-    return _svg(title, draw)
+    return drawn(title, draw)
 
 
 def precision_at_capacity_plot(
@@ -149,7 +149,7 @@ def precision_at_capacity_plot(
         _percent(axes, "y", 1.0)
         axes.legend(loc="upper right")
 
-    return _svg(title, draw)
+    return drawn(title, draw)
 
 
 def level_by_month_plot(months: Sequence[str], y: Target, p: Array, *, title: str = "Level by month") -> str:
@@ -177,7 +177,7 @@ def level_by_month_plot(months: Sequence[str], y: Target, p: Array, *, title: st
         _percent(axes, "y", 1.25 * max([0.04, *one.high.tolist(), *one.predicted.tolist()]))
         axes.legend(loc="upper left", ncols=2)
 
-    return _svg(title, draw)
+    return drawn(title, draw)
 
 
 def _draw_lines(axes: Axes, lines: Mapping[str, Line], marker: str = "") -> None:
@@ -208,7 +208,8 @@ def _percent(axes: Axes, which: Literal["x", "y"], top: float) -> None:
     axis.set_major_formatter(PercentFormatter(1.0, decimals=0 if top > 0.06 else 1))
 
 
-def _svg(title: str, draw: Callable[[Axes], None]) -> str:
+def drawn(title: str, draw: Callable[[Axes], None]) -> str:
+    """Let `draw` fill the axes of one plot, and return it as one `<svg>` element."""
     # Imported here: loading matplotlib takes as long as all the rest, and only plots need it.
     from matplotlib import rc_context
     from matplotlib.figure import Figure

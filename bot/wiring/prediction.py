@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bot.services.prediction.patterns import Patterns
     from bot.services.prediction.promoting import Promoter
     from bot.services.prediction.retraining import Trainer
+    from bot.services.prediction.retrospecting import Retrospector
     from bot.services.prediction.scoring import Scorer
     from bot.services.prediction.touchpoint_ledger import TouchpointLedger
     from bot.services.prediction.valuing import Valuer
@@ -35,6 +36,7 @@ else:
     Labeller = OnFirstUse("bot.services.prediction.labelling", "Labeller")
     Patterns = OnFirstUse("bot.services.prediction.patterns", "Patterns")
     Promoter = OnFirstUse("bot.services.prediction.promoting", "Promoter")
+    Retrospector = OnFirstUse("bot.services.prediction.retrospecting", "Retrospector")
     Scorer = OnFirstUse("bot.services.prediction.scoring", "Scorer")
     TouchpointLedger = OnFirstUse("bot.services.prediction.touchpoint_ledger", "TouchpointLedger")
     Trainer = OnFirstUse("bot.services.prediction.retraining", "Trainer")
@@ -70,6 +72,11 @@ class PredictionParts(Ground):
     def evaluator(self) -> Evaluator:
         """Measures our model beside baselines."""
         return Evaluator(self.database, self.clock, self.settings)
+
+    @cached_property
+    def retrospector(self) -> Retrospector:
+        """Says whom we would have contacted in the past."""
+        return Retrospector(self.database, self.clock, self.settings)
 
     @cached_property
     def insight(self) -> Insight:
