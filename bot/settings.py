@@ -245,6 +245,8 @@ class Models(Section):
 
 class Playbooks(Section):
     dir: str = ""
+    enable: tuple[str, ...] = ()
+    disable: tuple[str, ...] = ()
 
 
 class Encoder(Section):

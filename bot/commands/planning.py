@@ -15,6 +15,9 @@ from bot.decide.playbook import Playbook
 from bot.errors import InputError, NotFound
 from bot.services.planning.planner import PlanLine
 from bot.services.planning.playbooks import PlaybookFile, load_playbooks, read_file
+from bot.services.planning.simulating import Simulated
+from bot.store.instances import keep_version, move_journeys
+from bot.store.shop import customer_by_key
 from bot.wiring import App
 
 __all__ = ["plan_command", "playbook_command"]
@@ -63,7 +66,7 @@ def _row(line: PlanLine) -> tuple[Any, ...]:
         line.reason,
         f"{when:%Y-%m-%d %H:%M} UTC" if when else None,
         line.channel,
-        f"{line.probability:.0%} {line.band}",
+        None if line.probability is None else f"{line.probability:.0%} {line.band}",
         line.article,
     )
 
@@ -90,14 +93,14 @@ def playbook_command() -> None:
 @config_option
 @json_option
 def list_playbooks(as_json: bool) -> int:
-    """The playbooks in force: the shipped ones and those in `playbooks.dir`."""
+    """The playbooks: the shipped ones and those in `playbooks.dir`, and which are in force."""
     with application() as app:
         files = app.playbooks.files
         levels = _levels(app)
     if as_json:
         print_json(_summary(one, levels) for one in files)
         return 0
-    columns = ("id", "title", "goal", "owner", "autonomy", "level", "audience", "trigger", "from")
+    columns = ("id", "title", "on", "goal", "owner", "autonomy", "level", "audience", "trigger", "steps", "from")
     print_table("Playbooks", columns, (tuple(_summary(one, levels)[name] for name in columns) for one in files))
     return 0
 
@@ -110,7 +113,7 @@ def lint_playbooks(paths: tuple[Path, ...]) -> int:
     with application() as app:
         names = app.catalogue.names
         if not paths:
-            found = load_playbooks(app.settings, names).all
+            found = load_playbooks(app.settings, names).known
             click.echo(f"{len(found)} playbooks are sound.")
             return 0
     mistakes: list[str] = []
@@ -139,18 +142,38 @@ def show_playbook(playbook_id: str, as_json: bool) -> int:
     else:
         text = one.path.read_text(encoding="utf-8")
         click.echo(text, nl=not text.endswith("\n"))
-        click.echo(f"# Autonomy in force: {levels[playbook_id]} (`aftercare playbook autonomy {playbook_id}` says why)")
+        if not one.enabled:
+            click.echo(
+                f"# Not in force: write `enable: [{playbook_id}]` under `playbooks` in config.yaml to let it run."
+            )
+        level = levels.get(playbook_id, one.playbook.autonomy.value)
+        click.echo(f"# Autonomy in force: {level} (`aftercare playbook autonomy {playbook_id}` says why)")
     return 0
 
 
 @playbook_command.command("simulate")
 @click.argument("playbook", metavar="ID|FILE")
+@click.option("--customer", metavar="CUSTOMER", help="Only this customer, step by step.")
+@click.option(
+    "--days", type=click.IntRange(0, 366), default=0, help="Begin so many days ago, with what was known then."
+)
 @config_option
 @json_option
-def simulate_playbook(playbook: str, as_json: bool) -> int:
-    """Whom a playbook would reach today, by decision and reason; writes nothing."""
+def simulate_playbook(playbook: str, customer: str | None, days: int, as_json: bool) -> int:
+    """Whom a playbook would reach today, or step by step over past days; writes nothing."""
     with application() as app:
-        lines = app.planner_of(_find(playbook, app.playbooks.all, app.catalogue.names)).plan(dry_run=True)
+        found = _find(playbook, app.playbooks.known, app.catalogue.names)
+        if customer is None and days == 0:
+            lines = app.planner_of(found).plan(dry_run=True)
+        else:
+            walked = list(app.simulation_of(found).run(days, customer))
+            columns = ("at", "customer_id", "order_id", "step", "decision", "reason")
+            if as_json:
+                print_json({name: getattr(one, name) for name in columns} for one in walked)
+            else:
+                title = f"Would have happened in {days} days, if each step had been sent at once"
+                print_table(title, columns, ([f"{one.at:%Y-%m-%d}", *_cells(one, columns[1:])] for one in walked))
+            return 0
     counts = Counter((line.playbook, line.decision.value, line.reason, line.channel) for line in lines)
     rows = [
         {"playbook": name, "decision": decision, "reason": reason, "channel": channel, "customers": number}
@@ -168,7 +191,40 @@ def simulate_playbook(playbook: str, as_json: bool) -> int:
     return 0
 
 
+@playbook_command.command("move")
+@click.argument("playbook_id", metavar="ID")
+@click.option("--customer", metavar="CUSTOMER", help="Only this customer's way.")
+@config_option
+def move_playbook(playbook_id: str, customer: str | None) -> int:
+    """Let customers who are on their way go on by the playbook as it is written now.
+
+    Without this each keeps to the version with which their way began.
+    """
+    with application() as app:
+        one = app.playbooks.get(playbook_id)
+        with app.database.write() as connection:
+            person = customer_by_key(connection, customer) if customer is not None else None
+            if customer is not None and person is None:
+                raise NotFound(f"there is no customer {customer!r}; use the shop's own customer id")
+            keep_version(connection, one.playbook.id, one.playbook.version, one.text, app.clock.now())
+            moved, left = move_journeys(
+                connection,
+                one.playbook.id,
+                one.playbook.version,
+                [step.id for step in one.playbook.steps],
+                None if person is None else person.id,
+            )
+    click.echo(f"{moved} moved to version {one.playbook.version}.")
+    if left:
+        click.echo(f"{left} stand at a step that this version does not have, and keep to theirs.")
+    return 0
+
+
 playbook_command.add_command(autonomy_command)
+
+
+def _cells(one: Simulated, columns: tuple[str, ...]) -> list[Any]:
+    return [getattr(one, name) for name in columns]
 
 
 def _find(name: str, known: list[Playbook], templates: tuple[str, ...]) -> Playbook:
@@ -195,9 +251,12 @@ def _summary(one: PlaybookFile, levels: Mapping[str, str]) -> dict[str, Any]:
         "goal": playbook.goal.value,
         "owner": playbook.owner,
         "autonomy": playbook.autonomy.value,
-        "level": levels[playbook.id],
+        "level": levels.get(playbook.id, playbook.autonomy.value),
+        "on": one.enabled,
+        "purpose": playbook.purpose.value,
         "audience": _audience(playbook),
         "trigger": f"{_days(trigger.after)} to {_days(trigger.within)} after {trigger.event}",
+        "steps": len(playbook.steps),
         "templates": [step.template for step in playbook.steps],
         "exit": sorted(playbook.exits),
         "channels": list(playbook.channels),
@@ -209,7 +268,9 @@ def _audience(playbook: Playbook) -> str:
     need, pattern = playbook.audience.prediction, playbook.audience.pattern
     if need is not None:
         return f"{need.kind}, {need.band} or more"
-    wanted = [*pattern.dimensions, *pattern.kinds] if pattern is not None else []
+    if pattern is None:
+        return "everybody to whom it happened"
+    wanted = [*pattern.dimensions, *pattern.kinds]
     return "a pattern: " + (", ".join(wanted) or "any")
 
 

@@ -1,8 +1,9 @@
 """What a playbook is, and whom and when it means.
 
 A playbook says whom (audience), when (trigger), what (steps), until (exit), to which goal and who answers for
-it. Here are its words and its judgement of one candidate; reading the YAML is `bot.decide.playbook_reading`
-(the mapping) and `bot.services.planning.playbooks` (the files). Whether a contact is allowed is `bot.decide.policy`.
+it. Here are its words and its judgement of one candidate; what follows on a first step is `bot.decide.playbook_journey`,
+reading the YAML `bot.decide.playbook_reading` (the mapping) and `bot.services.planning.playbooks` (the files). Whether a
+contact is allowed is `bot.decide.policy`.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ from enum import StrEnum
 
 from bot.decide.assignment import Arm
 from bot.decide.contact import Priority, Purpose
+from bot.decide.playbook_triggers import CUSTOMER_EVENTS, Trigger, TriggerEvent
+from bot.decide.playbook_when import When
 
 __all__ = [
+    "EVENT",
     "PATTERN",
     "PRIORITIES",
     "Audience",
@@ -25,6 +29,7 @@ __all__ = [
     "PatternNeed",
     "Playbook",
     "PredictionNeed",
+    "Purpose",
     "Step",
     "Trigger",
     "TriggerEvent",
@@ -35,8 +40,9 @@ __all__ = [
 ]
 
 
-# What a candidate's `kind` says where it comes from a pattern, not from a prediction.
+# What a candidate's `kind` says where it comes from a pattern, or from what happened, not from a prediction.
 PATTERN = "pattern"
+EVENT = "event"
 
 
 class Goal(StrEnum):
@@ -45,6 +51,7 @@ class Goal(StrEnum):
     PREVENT_ISSUE = "prevent_issue"  # fewer problems within the horizon
     FIRST_USE = "first_use"  # a good start; read by the same label: fewer problems
     KEEP_CUSTOMER = "keep_customer"  # a further order within the horizon
+    LISTEN = "listen"  # an answer: a rating, a goal, a word; its harm is read by the label of the first
 
 
 # How much a playbook matters beside others where its file does not say; other goals: little.
@@ -67,15 +74,6 @@ class Autonomy(StrEnum):
     def rank(self) -> int:
         """Position from careful to free."""
         return list(Autonomy).index(self)
-
-
-class TriggerEvent(StrEnum):
-    """The instant that a playbook counts from."""
-
-    PLACED = "placed"  # the order was placed
-    PROMISED = "promised"  # the end of the promised day
-    DELIVERED = "delivered"  # the order was delivered
-    LAST_ORDER = "last_order"  # the customer's latest order
 
 
 class Band(StrEnum):
@@ -133,8 +131,17 @@ class PatternNeed:
 class Audience:
     """Whom a playbook means; empty collections and None mean everybody.
 
-    It is drawn by a prediction, or by a pattern: then it is who is in one and has not complained, proposed when an agent
-    asks for it.
+    It is drawn by a prediction; or by a pattern: then it is who is in one and has not complained, proposed when an agent
+    asks for it; or, without either, by what the trigger names: everybody to whom that happened.
+
+    Attributes
+    ----------
+    products, categories : tuple of str
+        The shop's ids of products and their categories, of which one is in the order.
+    stages : tuple of str
+        Where the customer stands after buying.
+    customer_value_at_least, customer_value_at_most : float or None
+        Of all that they ordered so far, together.
     """
 
     prediction: PredictionNeed | None = None
@@ -143,25 +150,33 @@ class Audience:
     countries: tuple[str, ...] = ()
     order_total_at_least: float | None = None
     order_total_at_most: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trigger:
-    """When: from `after` the event (negative: before it) until `within` it."""
-
-    event: TriggerEvent
-    after: timedelta
-    within: timedelta
+    products: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    stages: tuple[str, ...] = ()
+    customer_value_at_least: float | None = None
+    customer_value_at_most: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One message: which template, which wait, which question to look up an article for."""
+    """One message: which template, which wait, which question to look up an article for.
+
+    Attributes
+    ----------
+    after : str
+        The step that it follows; empty for the first one.
+    wait : timedelta
+        How long after that step was sent (for the first: after the trigger) it is due.
+    when : When or None
+        What must, or must not, have happened since; None: whatever happened.
+    """
 
     id: str
     template: str
     wait: timedelta = timedelta(0)
     article: str = ""
+    after: str = ""
+    when: When | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,6 +202,16 @@ class Playbook:
         What the customer must have allowed, or not forbidden.
     priority : Priority
         How much it matters beside other playbooks that would contact the same customer.
+    enabled : bool
+        Whether it is in force unless the shop says otherwise (`playbooks.enable`, `playbooks.disable`).
+    time_to_live : timedelta or None
+        How long after its trigger a later step may still be proposed; None: as long as the waits take, and a week.
+    most_per_day : int or None
+        So many first steps a day at most.
+    due_after : timedelta or None
+        Within what time its owner should have decided on a card.
+    escalate_after, escalate_to : timedelta or None, str
+        When somebody else is told that a card still waits, and who.
     """
 
     id: str
@@ -207,16 +232,40 @@ class Playbook:
     auto_after: timedelta = timedelta(0)
     purpose: Purpose = Purpose.SERVICE
     priority: Priority = Priority.NORMAL
+    enabled: bool = True
+    time_to_live: timedelta | None = None
+    most_per_day: int | None = None
+    due_after: timedelta | None = None
+    escalate_after: timedelta | None = None
+    escalate_to: str = ""
 
     @property
     def kind(self) -> str:
-        """What its candidates are drawn by: a kind of prediction, or PATTERN."""
-        return self.audience.prediction.kind if self.audience.prediction is not None else PATTERN
+        """What its candidates are drawn by: a kind of prediction, PATTERN or EVENT."""
+        if self.audience.prediction is not None:
+            return self.audience.prediction.kind
+        return EVENT if self.audience.pattern is None else PATTERN
 
     @property
     def per_order(self) -> bool:
         """Whether it is about one order (else about the customer as a whole)."""
-        return self.trigger.event is not TriggerEvent.LAST_ORDER
+        return self.trigger.event not in CUSTOMER_EVENTS
+
+    @property
+    def lives_for(self) -> timedelta:
+        """How long after its trigger a later step may still be proposed."""
+        if self.time_to_live is not None:
+            return self.time_to_live
+        waits = sum((step.wait for step in self.steps[1:]), timedelta(0))
+        return self.trigger.within + waits + timedelta(days=7)
+
+    def step(self, step_id: str) -> Step | None:
+        """Return a step by its id."""
+        return next((one for one in self.steps if one.id == step_id), None)
+
+    def following(self, step_id: str) -> tuple[Step, ...]:
+        """Return the steps that may come next after one, in the order in which they are tried."""
+        return tuple(one for one in self.steps if one.after == step_id)
 
     @property
     def arms(self) -> tuple[Arm, ...]:
@@ -224,7 +273,9 @@ class Playbook:
         return tuple(Arm(name=variant.name, share=variant.share) for variant in self.variants)
 
     def template(self, step: Step, arm: str) -> str:
-        """Return the template that a step has in an arm."""
+        """Return the template that a step has in an arm; what follows on the first step has the same words in each."""
+        if step.id != self.steps[0].id:
+            return step.template
         return next((variant.template for variant in self.variants if variant.name == arm), step.template)
 
 
@@ -236,6 +287,8 @@ class Candidate:
     ----------
     events : frozenset of str
         Kinds of touchpoint recorded since the event that the playbook counts from.
+    products, categories : frozenset of str
+        Of the order; read only where the audience asks for them, as are the next two.
     """
 
     kind: str
@@ -247,6 +300,10 @@ class Candidate:
     order_total: float | None
     trigger_at: datetime | None
     events: frozenset[str]
+    products: frozenset[str] = frozenset()
+    categories: frozenset[str] = frozenset()
+    stage: str = ""
+    customer_value: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,15 +339,34 @@ def mismatch(playbook: Playbook, candidate: Candidate, now: datetime) -> str | N
         return "order too small"
     if audience.order_total_at_most is not None and (total is None or total > audience.order_total_at_most):
         return "order too large"
+    if why := _other_customer(audience, candidate):
+        return why
     if candidate.trigger_at is None:
         return f"no {playbook.trigger.event} event"
     if left := sorted(playbook.exits & candidate.events):
         return f"left by {left[0]}"
+    if found := sorted(playbook.trigger.without & candidate.events):
+        return f"there was {found[0]}"
     span = window(playbook, candidate.trigger_at, playbook.steps[0])
     if now < span.opens:
         return "too early"
     if now >= span.closes:
         return "too late"
+    return None
+
+
+def _other_customer(audience: Audience, candidate: Candidate) -> str | None:
+    if audience.products and candidate.products.isdisjoint(audience.products):
+        return "another product"
+    if audience.categories and candidate.categories.isdisjoint(audience.categories):
+        return "another category"
+    if audience.stages and candidate.stage not in audience.stages:
+        return "another stage"
+    value = candidate.customer_value
+    if audience.customer_value_at_least is not None and (value is None or value < audience.customer_value_at_least):
+        return "ordered too little so far"
+    if audience.customer_value_at_most is not None and (value is None or value > audience.customer_value_at_most):
+        return "ordered too much so far"
     return None
 
 

@@ -13,8 +13,8 @@ from bot.decide.playbook import Band, Goal, Window
 
 __all__ = ["WEIGHTS", "Gain", "is_urgent", "worth"]
 
-# A problem that can be prevented comes before a customer who can be kept, and both before a good start.
-WEIGHTS = {Goal.PREVENT_ISSUE: 1.0, Goal.KEEP_CUSTOMER: 0.6, Goal.FIRST_USE: 0.4}
+# A problem that can be prevented comes before a customer who can be kept, and both before a good start; an answer can wait.
+WEIGHTS = {Goal.PREVENT_ISSUE: 1.0, Goal.KEEP_CUSTOMER: 0.6, Goal.FIRST_USE: 0.4, Goal.LISTEN: 0.2}
 # Within so much of the end of its window a check-in is worth up to half as much again: tomorrow is too late.
 CLOSING = timedelta(days=2)
 

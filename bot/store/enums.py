@@ -40,6 +40,11 @@ class PlanDecision(StrEnum):
     REFUSE = "refuse"  # not allowed, with the reason
 
 
+class JourneyState(StrEnum):
+    ACTIVE = "active"  # a step is proposed, or one may follow
+    ENDED = "ended"  # for the reason that stands beside it
+
+
 class DecisionKind(StrEnum):
     APPROVE = "approve"
     EDIT = "edit"

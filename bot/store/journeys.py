@@ -70,6 +70,7 @@ class Event:
     kind: str
     order_id: int | None
     occurred_at: datetime
+    value: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +126,7 @@ def events_of_customers(
     found: dict[int, list[Event]] = {}
     given = {"people": list(customer_ids), "kinds": list(kinds), "known_by": now}
     for row in connection.execute(_EVENTS, given):
-        event = Event(kind=row.kind, order_id=row.order_id, occurred_at=row.occurred_at)
+        event = Event(kind=row.kind, order_id=row.order_id, occurred_at=row.occurred_at, value=row.value)
         found.setdefault(row.customer_id, []).append(event)
     return found
 
@@ -203,7 +204,9 @@ def _contacts(rows: Iterable[Any]) -> Contacts:
 # Built once: the delivery asks these for every few mails.
 _PEOPLE: sa.BindParameter[Any] = sa.bindparam("people", expanding=True)
 _EVENTS = (
-    sa.select(touchpoints.c.customer_id, touchpoints.c.kind, touchpoints.c.order_id, touchpoints.c.occurred_at)
+    sa.select(
+        *(touchpoints.c[name] for name in ("customer_id", "kind", "order_id", "occurred_at", "value")),
+    )
     .where(
         touchpoints.c.customer_id.in_(_PEOPLE),
         touchpoints.c.recorded_at <= sa.bindparam("known_by", type_=touchpoints.c.recorded_at.type),

@@ -147,6 +147,7 @@ class OutreachColumns(TypedDict, total=False):
     draft: str
     channel: str
     article_version_id: int | None
+    reasons: Sequence[dict[str, Any]]
     urgent: bool
     not_before: datetime
     expires_at: datetime

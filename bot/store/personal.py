@@ -82,7 +82,7 @@ def remove(connection: Connection, customer: Customer, now: datetime) -> None:
     connection.execute(sa.delete(t.revisions).where(_revision_of(Entity.CUSTOMERS, [identifier])))
     for table in (t.outcomes, t.refusals):
         connection.execute(sa.update(table).where(table.c.customer_id == identifier).values(_emptied(table)))
-    for table in (t.predictions, t.touchpoints, t.consents):
+    for table in (t.predictions, t.touchpoints, t.consents, t.journeys):
         connection.execute(sa.delete(table).where(table.c.customer_id == identifier))
     connection.execute(sa.delete(t.order_lines).where(t.order_lines.c.order_id.in_(orders)))
     connection.execute(sa.delete(t.orders).where(t.orders.c.customer_id == identifier))
@@ -108,7 +108,7 @@ def _about(customer: Customer) -> list[tuple[sa.Table, sa.ColumnElement[bool]]]:
         _revision_of(Entity.ORDER_LINES, lines),
     )
     deliveries = t.deliveries.c.outreach_id.in_(outreaches) | t.deliveries.c.utterance_id.in_(utterances)
-    own = (t.orders, t.touchpoints, t.predictions, t.assignments, t.outreaches, t.refusals)
+    own = (t.orders, t.touchpoints, t.predictions, t.assignments, t.outreaches, t.refusals, t.journeys)
     return [
         (t.customers, t.customers.c.id == identifier),
         *((table, table.c.customer_id == identifier) for table in (*own, t.outcomes, t.consents)),

@@ -27,6 +27,7 @@ __all__ = [
     "StoredRefusal",
     "arms_of",
     "article_version_ids",
+    "begun_on",
     "forecasts_by_ids",
     "forecasts_since",
     "proposed_on",
@@ -39,6 +40,7 @@ predictions = metadata.tables["predictions"]
 assignments = metadata.tables["assignments"]
 refusals = metadata.tables["refusals"]
 outreaches = metadata.tables["outreaches"]
+journeys = metadata.tables["journeys"]
 articles = metadata.tables["articles"]
 article_versions = metadata.tables["article_versions"]
 
@@ -48,7 +50,8 @@ class Forecast:
     """One prediction that a plan may act on; `prediction_id` is None where it was not stored (a dry run).
 
     `gain` is what a check-in is expected to gain, once a model of it was promoted (`bot.services.planning.gains`);
-    `pattern_id` names the emergent pattern that stands in for a prediction.
+    `pattern_id` names the emergent pattern that stands in for a prediction. Where an event stands in for one, `as_of` is the
+    instant that the playbook counts from, and `since` that from which on what happened counts.
     """
 
     prediction_id: int | None
@@ -62,6 +65,7 @@ class Forecast:
     reasons: Sequence[Mapping[str, Any]]
     gain: Gain | None = None
     pattern_id: int | None = None
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,6 +229,21 @@ def proposed_on(connection: Connection, local_date: str) -> dict[str, int]:
     columns = outreaches.c
     query = sa.select(columns.channel, sa.func.count().label("number")).where(columns.local_date == local_date)
     return {row.channel: int(row.number) for row in connection.execute(query.group_by(columns.channel))}
+
+
+def begun_on(connection: Connection, local_date: str) -> dict[str, int]:
+    """Count, by playbook, the first steps that were proposed on a local date: those on which no way had begun before."""
+    mine = outreaches.alias("mine")
+    columns = outreaches.c
+    # A later step is a check-in on a way that began with another one, on an earlier day.
+    later = (
+        sa.exists()
+        .where(journeys.c.outreach_id == columns.id, mine.c.playbook == columns.playbook)
+        .where(mine.c.customer_id == columns.customer_id, mine.c.created_at < columns.created_at)
+        .where(mine.c.created_at >= journeys.c.started_at)
+    )
+    query = sa.select(columns.playbook, sa.func.count().label("number")).where(columns.local_date == local_date, ~later)
+    return {row.playbook: int(row.number) for row in connection.execute(query.group_by(columns.playbook))}
 
 
 def article_version_ids(connection: Connection, cited: Collection[tuple[str, int]]) -> dict[tuple[str, int], int]:

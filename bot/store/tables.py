@@ -24,6 +24,7 @@ from bot.store.enums import (
     EventState,
     GapState,
     HandoffState,
+    JourneyState,
     ModelStatus,
     PatternAnswer,
     PlanDecision,
@@ -173,6 +174,22 @@ outreaches = table(
     ),
     sa.Index(None, "state", "not_before"), sa.Index(None, "customer_id", "sent_at"), sa.Index(None, "playbook", "state"),
     sa.Index(None, "assignment_id"), sa.Index(None, "local_date"), sa.Index(None, "pattern_id"),
+)  # fmt: skip
+
+# One customer's way through a playbook from one trigger instant on. It keeps to the version with which it began, whose text
+# is kept for that; of somebody held out it is only observed.
+journeys = table(
+    "journeys", ref("customer_id", "customers"), ref("order_id", "orders", null=True),
+    text("playbook"), text("playbook_version"), ref("assignment_id", "assignments"), text("arm"),
+    instant("trigger_at"), instant("started_at"), text("step"), ref("outreach_id", "outreaches", null=True), text("state"),
+    instant("due_at", null=True), text("exit_reason", null=True), instant("ended_at", null=True),
+    sa.UniqueConstraint("customer_id", "playbook", "trigger_at"), one_of("state", JourneyState),
+    sa.Index(None, "state", "customer_id"), sa.Index(None, "order_id"), sa.Index(None, "outreach_id"),
+)  # fmt: skip
+
+playbook_versions = table(
+    "playbook_versions", text("playbook"), text("version"), text("content"), instant("recorded_at"),
+    sa.UniqueConstraint("playbook", "version"),
 )  # fmt: skip
 
 # How far playbooks may go by themselves, beside what their files say: offered, granted, taken back; nothing is ever changed.

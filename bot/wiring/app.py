@@ -216,6 +216,7 @@ class App(PlanningParts):
     def tick(self) -> None:
         """Do what time does to check-ins, and show it."""
         self.upkeep.run()
+        self.overdue.run()
         self.conversations.resume()  # what they decide to say leaves with the next delivery
         self.telling.tell()
         self._show()

@@ -9,11 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bot.clock import Clock
 from bot.decide.playbook import Playbook
 from bot.lazy import OnFirstUse
 from bot.services.planning.playbooks import PlaybookFile, Playbooks
 from bot.services.review.autonomy import Levels
 from bot.services.review.earning import Earning
+from bot.services.review.overdue import Overdue
 from bot.services.review.upkeep import Upkeep
 from bot.store.jobs import call_helpers
 from bot.wiring.knowledge import KnowledgeParts
@@ -27,11 +29,13 @@ if TYPE_CHECKING:
     from bot.services.planning.large_shop import LargeShop, tasks_of
     from bot.services.planning.parts import Parts
     from bot.services.planning.planner import Planner
+    from bot.services.planning.simulating import Simulation
 else:
     LargeShop = OnFirstUse("bot.services.planning.large_shop", "LargeShop")
     Parts = OnFirstUse("bot.services.planning.parts", "Parts")
     Planner = OnFirstUse("bot.services.planning.planner", "Planner")
     Telling = OnFirstUse("bot.services.knowledge.telling", "Telling")
+    Simulation = OnFirstUse("bot.services.planning.simulating", "Simulation")
     previewing = OnFirstUse("bot.services.knowledge.previewing", "previewing")
     rescoring_by = OnFirstUse("bot.services.planning.forecasting", "rescoring_by")
     tasks_of = OnFirstUse("bot.services.planning.large_shop", "tasks_of")
@@ -47,14 +51,23 @@ class PlanningParts(PredictionParts, KnowledgeParts):
         """Proposes check-ins."""
         return self._planner(self.playbooks)
 
-    def planner_of(self, playbook: Playbook) -> Planner:
-        """Build a planner that knows one playbook only, in force or not, to try it out."""
-        return self._planner(Playbooks([PlaybookFile(playbook=playbook, path=Path(), shipped=False)]))
+    def planner_of(self, playbook: Playbook, clock: Clock | None = None) -> Planner:
+        """Build a planner that knows one playbook only, in force or not, to try it out, also on another day."""
+        return self._planner(Playbooks([PlaybookFile(playbook=playbook, path=Path(), shipped=False)]), clock)
 
-    def _planner(self, playbooks: Playbooks) -> Planner:
-        return Planner(
+    def simulation_of(self, playbook: Playbook) -> Simulation:
+        """Build what walks a playbook, in force or not, through past days without writing."""
+        return Simulation(
             self.database,
             self.clock,
+            playbook,
+            lambda clock: self.planner_of(playbook, clock).plan(dry_run=True),
+        )
+
+    def _planner(self, playbooks: Playbooks, clock: Clock | None = None) -> Planner:
+        return Planner(
+            self.database,
+            clock or self.clock,
             self.settings,
             self.catalogue,
             playbooks,
@@ -83,6 +96,11 @@ class PlanningParts(PredictionParts, KnowledgeParts):
     def upkeep(self) -> Upkeep:
         """Does what time does to check-ins."""
         return Upkeep(self.database, self.clock, self.settings, self.playbooks)
+
+    @cached_property
+    def overdue(self) -> Overdue:
+        """Names who should decide on cards that wait too long."""
+        return Overdue(self.database, self.clock, self.playbooks.known)
 
     @cached_property
     def parts(self) -> Parts:

@@ -14,6 +14,7 @@ from bot.config import Settings
 from bot.decide.lifecycle import OutreachState
 from bot.errors import ModelError, NotFound
 from bot.services.planning import planner as planning
+from bot.services.planning.plan_store import PlanStore
 from bot.services.planning.planner import PlanLine, Planner
 from bot.services.planning.playbooks import load_playbooks
 from bot.services.review.desk import ReviewDesk
@@ -119,16 +120,16 @@ def test_a_plan_killed_in_the_middle_is_completed_by_the_next(
     for number in range(7):
         late_order(database, f"c{number}")
     monkeypatch.setattr(planning, "SUGGESTIONS_A_TIME", 2)
-    real, calls = Planner._store, 0
+    real, calls = PlanStore.suggestions, 0
 
-    def dies(self: Planner, *arguments: Any) -> list[PlanLine]:
+    def dies(self: PlanStore, *arguments: Any) -> list[PlanLine]:
         nonlocal calls
         calls += 1
         if calls == 3:
             raise KeyboardInterrupt
         return real(self, *arguments)
 
-    monkeypatch.setattr(Planner, "_store", dies)
+    monkeypatch.setattr(PlanStore, "suggestions", dies)
     with pytest.raises(KeyboardInterrupt):
         planner(database, clock).plan()
     assert len(proposed(database)) == 4

@@ -92,6 +92,7 @@ def stored(database: Database) -> dict[str, list[Any]]:
         "outreaches": (outreaches, ["dedupe_key", "state", "not_before", "expires_at", "draft", "probability"]),
         "refusals": (refusals, ["dedupe_key", "decision", "reason", "until"]),
         "assignments": (assignments, ["customer_id", "playbook", "arm", "propensity"]),
+        "journeys": (metadata.tables["journeys"], ["customer_id", "playbook", "arm", "trigger_at", "step", "due_at"]),
     }
     with database.read() as connection:
         return {
@@ -118,7 +119,7 @@ def test_parts_store_what_one_piece_stores(crowd: Database) -> None:
     count = one.conclude(NOW, parts)
     in_parts = stored(crowd)
     with crowd.write() as connection:
-        for name in ("refusals", "outreaches", "assignments"):
+        for name in ("journeys", "refusals", "outreaches", "assignments"):
             connection.execute(sa.delete(metadata.tables[name]))
     lines = planner(crowd).plan()
     assert stored(crowd) == in_parts
@@ -131,7 +132,7 @@ def test_a_small_shop_is_planned_in_one_piece_and_a_large_one_in_parts(crowd: Da
         one = planner(crowd)
         cut = Parts(crowd, ManualClock(NOW), tasks_of(None, one), call=lambda *_: None, size=size)  # type: ignore[arg-type]
         with crowd.write() as connection:
-            for name in ("refusals", "outreaches", "assignments"):
+            for name in ("journeys", "refusals", "outreaches", "assignments"):
                 connection.execute(sa.delete(metadata.tables[name]))
         shop = LargeShop(crowd, ManualClock(NOW), chosen(), cut, one, [])
         assert shop.plan_today() > CAPACITY
@@ -155,7 +156,12 @@ def candidate(
     )
     some: Any = SimpleNamespace
     return Considered(
-        playbook=some(id=playbook, expires_after=None, priority=list(Priority)["cab".index(playbook)]),
+        playbook=some(
+            id=playbook,
+            expires_after=None,
+            priority=list(Priority)["cab".index(playbook)],
+            most_per_day=2 if playbook == "b" else None,
+        ),
         step=some(id="1"),
         forecast=some(),
         customer=some(id=customer),
@@ -168,6 +174,7 @@ def candidate(
         drawn=Assignment(arm="holdout" if held else "treatment", propensity=0.5),
         assignment_id=None,
         done=False,
+        trigger_at=NOW,
     )
 
 

@@ -41,7 +41,7 @@ CLOSED_WORDS = {
 }  # fmt: skip
 OF_NOBODY = {
     "model_versions", "articles", "article_versions", "runs", "controls", "audit", "products", "suppressions",
-    "alembic_version", "patterns", "autonomy_steps", "promotions", "slack_posts", "buckets", "budgets", "mailboxes",
+    "alembic_version", "playbook_versions", "patterns", "autonomy_steps", "promotions", "slack_posts", "buckets", "budgets", "mailboxes",
     "allocations", "notices",
 }  # fmt: skip
 
@@ -97,6 +97,7 @@ def fill(connection: Connection, state: OutreachState = OutreachState.APPROVED) 
     as_planned = {"autonomy": "approve", "purpose": "service", "priority": "high"}
     links["outreach_id"] = put(connection, t.outreaches, links, state=state.value, **as_planned)
     put(connection, t.refusals, links, decision="refuse")
+    put(connection, t.journeys, links, state="active")
     put(connection, t.decisions, links, kind="edit")
     links["conversation_id"] = put(connection, t.conversations, links, state="bot")
     utterance = put(

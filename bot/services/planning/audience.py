@@ -1,7 +1,7 @@
 """Whom a playbook means today, and what the policy says about each: facts are gathered, nothing is changed.
 
-Memory stays small: forecasts are walked through a thousand at a time, each thousand with a fixed number of
-queries. Ranking, drawing and storing are `bot.services.planning.planner`'s business.
+Memory stays small: forecasts, or what stands in for them, are walked through a thousand at a time, each thousand with a
+fixed number of queries. What follows on a first step is `bot.services.planning.journeys`' business. Ranking, drawing and storing are `bot.services.planning.planner`'s business.
 """
 
 from __future__ import annotations
@@ -10,20 +10,22 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from bot.clock import local_date, local_midnight
 from bot.config import Settings
 from bot.decide import policy
 from bot.decide.assignment import Assignment
-from bot.decide.playbook import Band, Candidate, Playbook, Step, TriggerEvent, Window, mismatch, window
+from bot.decide.playbook import EVENT, Band, Playbook, Step, TriggerEvent, Window, mismatch, window
+from bot.decide.playbook_journey import Why
 from bot.decide.value import worth
 from bot.services.experiments.drawing import Drawer, Draws
+from bot.services.planning.candidates import Candidates, promised_end, trigger_of
 from bot.services.planning.policy_facts import GatheredFacts, PolicyFacts
 from bot.store.database import Connection
+from bot.store.enums import JourneyState
+from bot.store.instances import StoredJourney, begun
 from bot.store.journeys import (
     CHUNK,
     CLOSING,
     OPENING,
-    Event,
     OrderFacts,
     events_of_customers,
     last_orders,
@@ -49,6 +51,10 @@ class Considered:
         The arm, stored already or as it would be drawn.
     done : bool
         This step was proposed today already.
+    trigger_at : datetime
+        The instant that the playbook counts from.
+    journey : StoredJourney or None
+        The way of which this is a later step.
     """
 
     playbook: Playbook
@@ -64,6 +70,8 @@ class Considered:
     drawn: Assignment
     assignment_id: int | None
     done: bool
+    trigger_at: datetime
+    journey: StoredJourney | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,12 +93,8 @@ class _Match:
     trigger_at: datetime
 
 
-def promised_end(order: OrderFacts, settings: Settings) -> datetime:
-    """Return when a promise is broken: it runs to the end of its day; without one `issue.due_days` stand in."""
-    if order.promised_at is None:
-        return order.placed_at + timedelta(days=settings.predictors.issue.due_days)
-    zone = settings.shop.zone
-    return local_midnight(local_date(order.promised_at, zone) + timedelta(days=1), zone)
+# Why a way that has ended may begin again from the same instant: its first message never left.
+_UNHEARD = frozenset({Why.REJECTED, Why.EXPIRED, Why.SUPPRESSED, Why.FAILED, Why.CANCELLED, Why.UNREADABLE})
 
 
 class AudienceReader:
@@ -144,19 +148,23 @@ class AudienceReader:
         near = [
             (forecast, order)
             for forecast, order in zip(page, orders, strict=True)
-            if explain or self._in_reach(playbook, order, now)
+            if explain or self._in_reach(playbook, forecast, order, now)
         ]
         ids = {forecast.customer_id for forecast, _ in near}
         customers = customers_by_id(connection, ids)
-        kinds = playbook.exits | {"delivered", *OPENING, *CLOSING}
+        kinds = playbook.exits | playbook.trigger.without | {"delivered", *OPENING, *CLOSING}
         events = events_of_customers(connection, ids, kinds, now) if ids else {}
+        candidates = Candidates.read(connection, self._settings, playbook, near, now)
+        ways = begun(connection, playbook.id, ids) if ids else {}
         matched: list[_Match] = []
         for forecast, order in near:
             happened = events.get(forecast.customer_id, ())
             customer = customers[forecast.customer_id]
-            trigger_at = self._trigger(playbook, order, happened)
-            candidate = _candidate(playbook, forecast, customer, order, trigger_at, happened)
+            trigger_at = trigger_of(playbook, forecast, order, happened, self._settings)
+            candidate = candidates.candidate(forecast, customer, order, trigger_at, happened)
             why = mismatch(playbook, candidate, now)
+            if why is None and trigger_at is not None:
+                why = _gone_on(playbook, ways.get((customer.id, trigger_at)))
             if why is None and trigger_at is not None:
                 matched.append(_Match(forecast=forecast, customer=customer, order=order, trigger_at=trigger_at))
             elif explain:
@@ -169,27 +177,15 @@ class AudienceReader:
         for one in matched:
             yield self._consider(playbook, one, facts, draws, now, today)
 
-    def _in_reach(self, playbook: Playbook, order: OrderFacts | None, now: datetime) -> bool:
+    def _in_reach(self, playbook: Playbook, forecast: Forecast, order: OrderFacts | None, now: datetime) -> bool:
         """Say whether the trigger may be open, by the order alone, before anything else is read."""
-        if playbook.trigger.event is TriggerEvent.DELIVERED:
+        if playbook.trigger.event is TriggerEvent.DELIVERED and forecast.kind != EVENT:
             return order is not None
-        trigger_at = self._trigger(playbook, order, ())
+        trigger_at = trigger_of(playbook, forecast, order, (), self._settings)
         if trigger_at is None:
             return False
         span = window(playbook, trigger_at, playbook.steps[0])
         return span.opens <= now < span.closes
-
-    def _trigger(self, playbook: Playbook, order: OrderFacts | None, events: Iterable[Event]) -> datetime | None:
-        if order is None:
-            return None
-        match playbook.trigger.event:
-            case TriggerEvent.PLACED | TriggerEvent.LAST_ORDER:
-                return order.placed_at
-            case TriggerEvent.PROMISED:
-                return promised_end(order, self._settings)
-            case TriggerEvent.DELIVERED:
-                delivered = (one for one in events if one.kind == "delivered" and one.order_id == order.id)
-                return next((one.occurred_at for one in delivered), None)
 
     def _consider(
         self,
@@ -219,33 +215,16 @@ class AudienceReader:
             drawn=drawn,
             assignment_id=assignment_id,
             done=dedupe_key in page.contacts_of(customer.id).dedupe_keys,
+            trigger_at=match.trigger_at,
         )
 
 
-def _candidate(
-    playbook: Playbook,
-    forecast: Forecast,
-    customer: Customer,
-    order: OrderFacts | None,
-    trigger_at: datetime | None,
-    events: Iterable[Event],
-) -> Candidate:
-    since = order.placed_at if order is not None and playbook.per_order else trigger_at
-    order_id = order.id if order is not None and playbook.per_order else None
-    return Candidate(
-        kind=forecast.kind,
-        moment=forecast.moment,
-        band=forecast.band,
-        probability=forecast.probability,
-        locale=customer.locale or "",
-        country=customer.country or "",
-        order_total=None if order is None else order.total,
-        trigger_at=trigger_at,
-        # What names another order is about that order; what names none may be about any.
-        events=frozenset(
-            event.kind
-            for event in events
-            if (order_id is None or event.order_id in (None, order_id))
-            and (since is None or event.occurred_at >= since)
-        ),
-    )
+def _gone_on(playbook: Playbook, way: StoredJourney | None) -> str | None:
+    """Say whether a customer is past the first step already, from this very instant on."""
+    if way is None:
+        return None
+    if way.state is JourneyState.ENDED and way.exit_reason not in _UNHEARD:
+        return f"their way through it has ended: {way.exit_reason}"
+    if way.sent_at is not None and playbook.following(way.step):
+        return f"on their way: {way.step}"
+    return None if way.step == playbook.steps[0].id else f"on their way: {way.step}"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from bot.decide.playbook import EVENT
 from bot.services.planning.audience import Considered
 from bot.services.planning.drafting import Drafted
 from bot.services.planning.ruling import Ruling
@@ -33,13 +34,14 @@ class PlanLine:
     until: datetime | None
     channel: str | None
     not_before: datetime | None
-    probability: float
+    probability: float | None
     band: str
     ranking: str
     gain: float | None
     outreach_id: int | None = None
     article: str | None = None
     draft: str | None = None
+    trigger_at: datetime | None = None
 
     def line(self) -> dict[str, Any]:
         """Return the line as plain JSON values."""
@@ -81,12 +83,13 @@ def line_of(one: Considered, ruling: Ruling, drafted: Drafted | None = None) -> 
         until=ruling.until,
         channel=one.channel,
         not_before=ruling.not_before,
-        probability=round(one.forecast.probability, 4),
+        probability=None if one.forecast.kind == EVENT else round(one.forecast.probability, 4),
         band=one.forecast.band,
         ranking=ranking_of(one.forecast.gain),
         gain=None if one.forecast.gain is None else round(one.forecast.gain.probability, 4),
         article=drafted.article[0] if drafted is not None and drafted.article is not None else None,
         draft=drafted.text if drafted is not None else None,
+        trigger_at=one.trigger_at,
     )
 
 

@@ -9,34 +9,31 @@ step has a dedupe key, every draw stands.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 
 from bot.clock import Clock, local_date
 from bot.config import Settings
 from bot.decide import policy
-from bot.decide.playbook import Band
-from bot.decide.value import is_urgent
-from bot.services.experiments.drawing import Drawer
+from bot.decide.playbook import EVENT
 from bot.services.planning.audience import Considered
 from bot.services.planning.drafting import Drafted, Drafter
 from bot.services.planning.explaining import explain_customer
 from bot.services.planning.forecasting import Forecasting, Rescore
-from bot.services.planning.plan_lines import PlanLine, line_of, refusal_of
+from bot.services.planning.plan_lines import PlanLine, line_of
+from bot.services.planning.plan_store import SUGGESTIONS_A_TIME, PlanStore, batches
 from bot.services.planning.playbooks import Playbooks
 from bot.services.planning.ruling import Room, Ruler, Ruling, may_be_proposed, room_left
 from bot.services.planning.sifting import Sifted, Sifter
-from bot.services.review.cards import ranking_reasons
 from bot.store import audit
 from bot.store.database import Connection, Database
 from bot.store.enums import PlanDecision
 from bot.store.journeys import chunks, product_names
-from bot.store.outreach import NewOutreach, insert_outreach
 from bot.store.parts import customer_ranges
-from bot.store.planning import Forecast, StoredArm, article_version_ids, proposed_on, store_refusals
+from bot.store.planning import Forecast, begun_on, proposed_on
 from messages.catalogue import Catalogue
 from messages.errors import TemplateError
 from messages.knowledge import KnowledgeIndex
@@ -44,13 +41,8 @@ from messages.knowledge import KnowledgeIndex
 __all__ = ["PlanLine", "Planner"]
 
 log = structlog.get_logger(__name__)
-# A writing transaction of so many rows stays far under 100 ms.
-SUGGESTIONS_A_TIME = 25
-REFUSALS_A_TIME = 500
 # Candidates of so many customers are held in memory at a time.
 CUSTOMERS_A_TIME = 20_000
-
-Item = TypeVar("Item")
 
 
 class Planner:
@@ -90,9 +82,9 @@ class Planner:
         self._catalogue = catalogue
         self._index = index
         self._preview = preview or index
-        self._drawer = Drawer(settings)
         self._ruler = Ruler(settings)
         self._sifter = Sifter(settings, playbooks)
+        self._store = PlanStore(database, settings, playbooks, self._ruler)
         self._at_a_time = customers_at_a_time
 
     def plan(self, dry_run: bool = False) -> list[PlanLine]:
@@ -124,7 +116,8 @@ class Planner:
                 sifted = self._sifter.sift(connection, forecasts, customers, room=room, now=now, today=today)
             nominees += sifted.nominees
             if not dry_run:
-                self._store_refusals(sifted.refused, now, today)
+                self._store.ended(sifted.ended, now)
+                self._store.refusals(sifted.refused, now, today)
             refused += [line_of(one, ruling) for one, ruling in sifted.refused]
         lines = self._rule(nominees, now, today, dry_run=dry_run) + refused
         if not dry_run:
@@ -137,29 +130,32 @@ class Planner:
         Returns
         -------
         dict
-            What `conclude` needs to know, as JSON values: the nominees, by playbook the ids of their predictions; and
-            how many were refused, by decision.
+            What `conclude` needs to know, as JSON values: the nominees, by playbook the ids of their predictions, or of the
+            customers where it asks for none; the ways of which a later step is due; how many were refused, by decision.
         """
         today = self._today(now)
         with self._database.read() as connection:
             room = self._room(connection, today)
             forecasts = self._forecasting.stored(now)
             sifted = self._sifter.sift(connection, forecasts, (first, last), room=room, now=now, today=today)
-        self._store_refusals(sifted.refused, now, today)
-        return {"nominees": _names(sifted), "refused": Counter(ruling.decision.value for _, ruling in sifted.refused)}
+        self._store.ended(sifted.ended, now)
+        self._store.refusals(sifted.refused, now, today)
+        return {**_names(sifted), "refused": Counter(ruling.decision.value for _, ruling in sifted.refused)}
 
     def conclude(self, now: datetime, parts: Iterable[Mapping[str, Any]]) -> int:
         """Do the second half of a plan, over the nominees of all its parts; return how many lines it had."""
         today = self._today(now)
         counts: Counter[str] = Counter()
         ids: dict[str, list[int]] = {}
+        on_their_way: list[int] = []
         for part in parts:
             counts.update(part["refused"])
+            on_their_way += part["on_their_way"]
             for playbook, found in part["nominees"].items():
                 ids.setdefault(playbook, []).extend(found)
         with self._database.read() as connection:
             forecasts = self._forecasting.stored(now)
-            nominees = self._sifter.again(connection, forecasts, ids, now=now, today=today)
+            nominees = self._sifter.again(connection, forecasts, ids, now=now, today=today, on_their_way=on_their_way)
         counts.update(line.decision.value for line in self._rule(nominees, now, today))
         self._finish(counts, today)
         return counts.total()
@@ -211,7 +207,7 @@ class Planner:
 
     def _room(self, connection: Connection, today: str) -> Room:
         """Return how many check-ins the agents' day still holds."""
-        return room_left(self._settings, proposed_on(connection, today))
+        return room_left(self._settings, proposed_on(connection, today), begun_on(connection, today))
 
     def _rule(
         self, nominees: Sequence[Considered], now: datetime, today: str, *, dry_run: bool = False
@@ -225,11 +221,11 @@ class Planner:
         refused = [(one, ruling) for one, ruling in rulings if ruling.decision is not PlanDecision.SUGGEST]
         lines: list[PlanLine] = []
         drafter = Drafter(self._settings, self._catalogue, self._preview if dry_run else self._index)
-        for batch in _batches(suggested, SUGGESTIONS_A_TIME):
+        for batch in batches(suggested, SUGGESTIONS_A_TIME):
             drafted = [(one, *_draft(drafter, one, ruling, names)) for one, ruling in batch]
-            lines += [line_of(*each) for each in drafted] if dry_run else self._store(drafted, now, today)
+            lines += [line_of(*each) for each in drafted] if dry_run else self._store.suggestions(drafted, now, today)
         if not dry_run:
-            self._store_refusals(refused, now, today)
+            self._store.refusals(refused, now, today)
         return lines + [line_of(one, ruling) for one, ruling in refused]
 
     def _product_names(self, connection: Connection, candidates: Sequence[Considered]) -> dict[int, str]:
@@ -238,80 +234,6 @@ class Planner:
         for page in chunks(wanted):
             names |= product_names(connection, page)
         return names
-
-    def _store(
-        self, drafted: Sequence[tuple[Considered, Ruling, Drafted | None]], now: datetime, today: str
-    ) -> list[PlanLine]:
-        cited = {words.article for _, _, words in drafted if words is not None and words.article is not None}
-        lines: list[PlanLine] = []
-        with self._database.write() as connection:
-            articles = article_version_ids(connection, cited)
-            for one, ruling, words in drafted:
-                arm = self._store_arm(connection, one, now)
-                assert arm is not None  # nobody who is held out everywhere is suggested
-                line = line_of(one, ruling, words)
-                if words is None:
-                    store_refusals(connection, [refusal_of(one, ruling, today, arm.id)], now)
-                    lines.append(line)
-                    continue
-                if arm.arm != one.drawn.arm:
-                    continue  # drawn meanwhile under other settings; that draw stands, the next plan reads it
-                new = self._outreach(one, ruling, words, today, arm.id, articles)
-                if (stored := insert_outreach(connection, new, now)) is not None:
-                    lines.append(line.stored(stored))
-        return lines
-
-    def _store_refusals(self, refused: Sequence[tuple[Considered, Ruling]], now: datetime, today: str) -> None:
-        for batch in _batches(refused, REFUSALS_A_TIME):
-            with self._database.write() as connection:
-                rows = []
-                for one, ruling in batch:
-                    arm = self._store_arm(connection, one, now) if ruling.draws else None
-                    rows.append(refusal_of(one, ruling, today, None if arm is None else arm.id))
-                store_refusals(connection, rows, now)
-
-    def _store_arm(self, connection: Connection, one: Considered, now: datetime) -> StoredArm | None:
-        return self._drawer.store(
-            connection, one.playbook.id, one.customer, one.drawn, now, band=one.forecast.band, channel=one.channel
-        )
-
-    def _outreach(
-        self,
-        one: Considered,
-        ruling: Ruling,
-        words: Drafted,
-        today: str,
-        assignment_id: int,
-        articles: dict[tuple[str, int], int],
-    ) -> NewOutreach:
-        assert one.channel is not None  # nobody without an address is suggested
-        return NewOutreach(
-            dedupe_key=f"{one.customer.id}:{one.playbook.id}:{one.step.id}:{today}",
-            customer_id=one.customer.id,
-            order_id=one.order.id if one.order is not None else None,
-            playbook=one.playbook.id,
-            playbook_version=one.playbook.version,
-            step=one.step.id,
-            channel=one.channel,
-            local_date=today,
-            assignment_id=assignment_id,
-            prediction_id=one.forecast.prediction_id,
-            article_version_id=articles.get(words.article) if words.article is not None else None,
-            template=words.template,
-            locale=words.locale,
-            subject=words.subject,
-            draft=words.text,
-            reasons=[dict(reason) for reason in (*ranking_reasons(one.forecast.gain), *one.forecast.reasons)],
-            probability=one.forecast.probability,
-            band=one.forecast.band,
-            urgent=is_urgent(one.playbook.goal, Band(one.forecast.band)),
-            not_before=ruling.not_before or one.facts.now,
-            expires_at=self._ruler.expires_at(one, ruling),
-            autonomy=one.playbook.autonomy,
-            pattern_id=one.forecast.pattern_id,
-            purpose=one.playbook.purpose,
-            priority=one.playbook.priority,
-        )
 
     def _finish(self, counts: Mapping[str, int], today: str) -> None:
         detail = {decision.value: counts.get(decision.value, 0) for decision in PlanDecision}
@@ -329,13 +251,15 @@ class Planner:
                 )
 
 
-def _names(sifted: Sifted) -> dict[str, list[int]]:
-    """Return, by playbook, the ids of the predictions by which nominees are found again."""
+def _names(sifted: Sifted) -> dict[str, Any]:
+    """Return, by playbook, the ids of the predictions or customers by which nominees are found again, and of ways."""
     found: dict[str, list[int]] = {}
     for one in sifted.nominees:
-        assert one.forecast.prediction_id is not None  # what a part reads is stored
-        found.setdefault(one.playbook.id, []).append(one.forecast.prediction_id)
-    return found
+        if one.journey is None:
+            named = one.customer.id if one.playbook.kind == EVENT else one.forecast.prediction_id
+            assert named is not None  # what a part reads is stored
+            found.setdefault(one.playbook.id, []).append(named)
+    return {"nominees": found, "on_their_way": [one.journey.id for one in sifted.nominees if one.journey is not None]}
 
 
 def _draft(
@@ -347,8 +271,3 @@ def _draft(
         log.warning("draft_failed", customer=one.customer.id, playbook=one.playbook.id, problem=str(error))
         reason = policy.Reason.MISSING_FACT.value
         return Ruling(decision=PlanDecision.REFUSE, reason=reason, draws=ruling.draws), None
-
-
-def _batches(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]

@@ -54,28 +54,38 @@ class Room:
         So many the agents can still look at.
     channels : mapping of str to int
         So many a channel may still send, where the shop sets a budget.
+    begun : mapping of str to int
+        So many first steps each playbook has proposed today, for those that limit it.
     """
 
     agents: int
     channels: Mapping[str, int] = field(default_factory=dict)
+    begun: Mapping[str, int] = field(default_factory=dict)
 
-    def without(self, channel: str | None) -> Room:
+    def without(self, one: Considered) -> Room:
         """Return what is left once one more is proposed."""
-        left = {name: number - (name == channel) for name, number in self.channels.items()}
-        return Room(agents=self.agents - 1, channels=left)
+        left = {name: number - (name == one.channel) for name, number in self.channels.items()}
+        first = {one.playbook.id: self.begun.get(one.playbook.id, 0) + 1} if one.journey is None else {}
+        return Room(agents=self.agents - 1, channels=left, begun={**self.begun, **first})
+
+    def holds(self, one: Considered) -> bool:
+        """Say whether there is room for another one of this playbook."""
+        most = one.playbook.most_per_day if one.journey is None else None
+        return self.agents > 0 and (most is None or self.begun.get(one.playbook.id, 0) < most)
 
     def spent(self, channel: str | None) -> bool:
         """Say whether a channel may send no more."""
         return channel is not None and self.channels.get(channel, 1) <= 0
 
 
-def room_left(settings: Settings, proposed: Mapping[str, int]) -> Room:
-    """Return what a day still holds after so many were proposed, by channel."""
+def room_left(settings: Settings, proposed: Mapping[str, int], begun: Mapping[str, int]) -> Room:
+    """Return what a day still holds after so many were proposed, by channel, and so many first steps, by playbook."""
     budgets = settings.policy.daily_budget
     limits = {"email": budgets.email, "slack": budgets.slack}
     return Room(
         agents=max(settings.scheduler.daily_capacity - sum(proposed.values()), 0),
         channels={name: limit - proposed.get(name, 0) for name, limit in limits.items() if limit},
+        begun=dict(begun),
     )
 
 
@@ -101,7 +111,7 @@ class Ruler:
         for one in _in_turn(candidates):
             ruling = self.rule_one(one, room, expires.get(one.customer.id), now)
             if ruling.decision is PlanDecision.SUGGEST:
-                room = room.without(one.channel)
+                room = room.without(one)
                 expires[one.customer.id] = self.expires_at(one, ruling)
             found.append((one, ruling))
         return found
@@ -137,8 +147,8 @@ class Ruler:
             if leaves > max(one.span.closes, now + timedelta(days=1)):
                 # Proposed for the day after a long holiday it would come when nobody needs it any more.
                 return _refused(verdict)
-        if room.agents <= 0 or room.spent(one.channel):
-            reason = policy.Reason.CAPACITY if room.agents <= 0 else policy.Reason.BUDGET
+        if not room.holds(one) or room.spent(one.channel):
+            reason = policy.Reason.CAPACITY if not room.holds(one) else policy.Reason.BUDGET
             return Ruling(decision=PlanDecision.DEFER, reason=reason.value, until=self._tomorrow(one, now))
         held = policy.ask(replace(one.facts, holdout=one.drawn.holdout))
         if isinstance(held, policy.Refused) and not may_be_proposed(held):

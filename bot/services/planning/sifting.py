@@ -12,13 +12,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bot.config import Settings
+from bot.decide.playbook import EVENT
 from bot.services.planning.audience import AudienceReader, Considered, Unmatched
 from bot.services.planning.forecasting import Forecasts
 from bot.services.planning.gains import with_gains
+from bot.services.planning.journeys import Journeys
+from bot.services.planning.occasions import Occasions
 from bot.services.planning.playbooks import Playbooks
 from bot.services.planning.ruling import Room, Ruler, Ruling
 from bot.store.controls import get_control
 from bot.store.database import Connection
+from bot.store.instances import StoredJourney
+from bot.store.journeys import chunks
 from bot.store.planning import Forecast, forecasts_by_ids
 
 __all__ = ["Sifted", "Sifter"]
@@ -34,10 +39,13 @@ class Sifted:
         Those between whom and the other ranges' the plan decides.
     refused : sequence of (Considered, Ruling)
         Those about whom nothing in another range could change anything.
+    ended : sequence of (StoredJourney, str)
+        Ways through playbooks that have ended, and why.
     """
 
     nominees: Sequence[Considered]
     refused: Sequence[tuple[Considered, Ruling]]
+    ended: Sequence[tuple[StoredJourney, str]] = ()
 
 
 class Sifter:
@@ -47,10 +55,13 @@ class Sifter:
         self._settings = settings
         self._playbooks = playbooks
         # Those of patterns are asked for by an agent, not by the day (`of_pattern`).
-        self._daily = [one for one in playbooks.all if one.audience.prediction is not None]
+        self._daily = [one for one in playbooks.all if one.audience.pattern is None]
         self._ruler = Ruler(settings)
         cool_downs = [playbook.cool_down for playbook in playbooks.all]
-        self._reader = AudienceReader(settings, max(cool_downs, default=timedelta(0)))
+        longest = max(cool_downs, default=timedelta(0))
+        self._reader = AudienceReader(settings, longest)
+        self._occasions = Occasions(settings)
+        self._journeys = Journeys(settings, playbooks, longest)
 
     def sift(
         self,
@@ -73,10 +84,16 @@ class Sifter:
             kind: with_gains(connection, self._settings, forecasts, forecasts(connection, kind, customers))
             for kind in self._kinds
         }
-        wanted = [(playbook.id, read[playbook.kind]) for playbook in self._daily]
+        wanted = [
+            (one.id, self._occasions.of(connection, one, customers, now) if one.kind == EVENT else read[one.kind])
+            for one in self._daily
+        ]
         candidates = self._candidates(connection, wanted, now, today)
+        stopped = bool(get_control(connection, "stopped"))
+        gone_on = self._journeys.go_on(connection, now, today=today, stopped=stopped, customers=customers)
+        candidates += [one for one in gone_on.due if not one.done]
         nominees, refused = self._ruler.sift(candidates, room, now)
-        return Sifted(nominees=nominees, refused=refused)
+        return Sifted(nominees=nominees, refused=refused, ended=gone_on.ended)
 
     def again(
         self,
@@ -86,21 +103,34 @@ class Sifter:
         *,
         now: datetime,
         today: str,
+        on_their_way: Sequence[int] = (),
     ) -> list[Considered]:
         """Read nominees once more, as things stand now.
 
         Parameters
         ----------
         nominees : mapping
-            Playbook: the ids of the predictions that it means.
+            Playbook: the ids of the predictions that it means, or of the customers where it asks for none.
+        on_their_way : sequence of int
+            The ids of the ways of which a later step is due.
         """
-        known = {playbook.id for playbook in self._playbooks.all}
-        wanted = [
-            (name, with_gains(connection, self._settings, forecasts, forecasts_by_ids(connection, ids)))
-            for name, ids in nominees.items()
-            if name in known
-        ]
-        return self._candidates(connection, wanted, now, today)
+        known = {playbook.id: playbook for playbook in self._playbooks.all}
+        wanted: list[tuple[str, Sequence[Forecast]]] = []
+        for name, ids in nominees.items():
+            if name not in known:
+                continue
+            if known[name].kind == EVENT:
+                pages = (self._occasions.of(connection, known[name], page, now) for page in chunks(ids))
+                wanted.append((name, [one for page in pages for one in page]))
+            else:
+                read = forecasts_by_ids(connection, ids)
+                wanted.append((name, with_gains(connection, self._settings, forecasts, read)))
+        candidates = self._candidates(connection, wanted, now, today)
+        stopped = bool(get_control(connection, "stopped"))
+        for page in chunks(on_their_way):
+            gone_on = self._journeys.go_on(connection, now, today=today, stopped=stopped, ids=page)
+            candidates += [one for one in gone_on.due if not one.done]
+        return candidates
 
     def of_pattern(
         self,
@@ -126,14 +156,17 @@ class Sifter:
         """Yield, by playbook, what it makes of each prediction of a customer, also of those that it does not mean."""
         stopped = bool(get_control(connection, "stopped"))
         for playbook in self._daily:
-            theirs = forecasts(connection, playbook.kind, (customer_id, customer_id))
-            theirs = with_gains(connection, self._settings, forecasts, theirs)
+            if playbook.kind == EVENT:
+                theirs: Sequence[Forecast] = self._occasions.of(connection, playbook, [customer_id], now)
+            else:
+                theirs = forecasts(connection, playbook.kind, (customer_id, customer_id))
+                theirs = with_gains(connection, self._settings, forecasts, theirs)
             found = self._reader.read(connection, playbook, theirs, now, today=today, stopped=stopped, explain=True)
             yield playbook.id, list(found)
 
     @property
     def _kinds(self) -> set[str]:
-        return {playbook.kind for playbook in self._daily}
+        return {playbook.kind for playbook in self._daily} - {EVENT}
 
     def _candidates(
         self, connection: Connection, wanted: Iterable[tuple[str, Sequence[Forecast]]], now: datetime, today: str

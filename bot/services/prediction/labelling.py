@@ -41,7 +41,7 @@ class Labeller:
         self._settings = settings
         # Whoever is held out from all playbooks, and those who are not, are judged by both.
         self._by_kind = {
-            kind: [EVERYWHERE, *(one.id for one in playbooks.all if outcome_of(one.goal) == kind)]
+            kind: [EVERYWHERE, *(one.id for one in playbooks.known if outcome_of(one.goal) == kind)]
             for kind in (ISSUE, CHURN)
         }
 

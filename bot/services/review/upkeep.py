@@ -45,7 +45,8 @@ class Upkeep:
         self._database = database
         self._clock = clock
         self._settings = settings
-        self._exits = {playbook.id: playbook.exits for playbook in playbooks.all}
+        # Also of those not in force: what they proposed may still wait.
+        self._exits = {playbook.id: playbook.exits for playbook in playbooks.known}
 
     def run(self) -> UpkeepReport:
         """Do what is due now."""
