@@ -18,6 +18,7 @@ import yaml
 from jinja2 import Template
 
 from messages import mail, render
+from messages.asked import ASKABLE
 from messages.errors import TemplateError
 
 __all__ = ["CHANNELS", "LOCALES", "Catalogue", "Draft", "TemplateMeta"]
@@ -46,6 +47,8 @@ class TemplateMeta:
         Name of a value → its type (`line`, `text` or `url`).
     optional : frozenset of str
         Values that may be absent; they are None in the template.
+    asks : str
+        What a reply to it is read for (`csat`, `nps`, `review`, `goal`, `activated`); empty: nothing.
     """
 
     name: str
@@ -53,6 +56,7 @@ class TemplateMeta:
     proactive: bool
     values: Mapping[str, str]
     optional: frozenset[str]
+    asks: str = ""
 
 
 class Catalogue:
@@ -268,10 +272,14 @@ def _meta(name: str, tree: Mapping[str, Any], where: str) -> TemplateMeta:
         values[str(value)] = plain
         if str(kind).endswith("?"):
             optional.add(str(value))
+    asks = str(tree.get("asks") or "")
+    if asks and asks not in ASKABLE:
+        raise TemplateError(f"{where}: asks: write one of {', '.join(sorted(ASKABLE))}, or leave it out")
     return TemplateMeta(
         name=name,
         purpose=str(tree.get("purpose", "")),
         proactive=bool(tree.get("proactive", False)),
         values=values,
         optional=frozenset(optional),
+        asks=asks,
     )

@@ -369,3 +369,32 @@ def test_what_a_button_says_calls_a_human(talk: Talk) -> None:
         for locale in ("en", "de"):
             received = talk.say(said(choice, locale), thread=f"{choice}-{locale}")
             assert received.decision is ConversationDecision.HANDOFF, (choice, locale)
+
+
+@pytest.mark.parametrize(
+    ("template", "words", "kind", "value"),
+    [
+        ("csat_after_resolution", "2/5, it took a week", "csat", 2.0),
+        ("nps", "10", "nps", 10.0),
+        ("success_goal", "I want to brew better coffee at home", "goal", None),
+        ("first_use", "Ja, läuft gut", "activated", None),
+    ],
+)
+def test_an_answer_to_what_a_check_in_asked_is_kept_once_and_thanked_for(
+    talk: Talk, template: str, words: str, kind: str, value: float | None
+) -> None:
+    one = sent(talk, template=template)
+    writer = Talk(talk.database, talk.clock, talk.conversations, one.customer_id, thread="D7")
+    received = writer.say(words)
+    assert received.decision is D.ANSWER
+    assert "noted" in writer.told(received) or "notiert" in writer.told(received)
+    writer.say(words)
+    kept = [(row.kind, row.value, row.order_id) for row in writer.rows("touchpoints") if row.kind != "reply"]
+    assert kept == [(kind, value, one.order_id)]
+
+
+def test_a_number_in_words_about_danger_is_no_rating(talk: Talk) -> None:
+    one = sent(talk, template="csat_after_resolution")
+    writer = Talk(talk.database, talk.clock, talk.conversations, one.customer_id, thread="D7")
+    assert writer.say("1 - it smells of gas in the kitchen").decision is D.HANDOFF
+    assert {row.kind for row in writer.rows("touchpoints")} == {"reply"}

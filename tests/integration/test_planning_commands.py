@@ -134,10 +134,11 @@ def test_explaining_shows_each_playbook(cli: Cli) -> None:
 
 def test_playbooks_are_listed_checked_shown_and_tried_out(cli: Cli, capsys: pytest.CaptureFixture[str]) -> None:
     status, listed = cli("playbook", "list", "--json")
-    assert (status, [one["id"] for one in listed]) == (
+    assert (status, [one["id"] for one in listed if one["on"]]) == (
         0,
         ["delivery_at_risk", "how_to_start", "quality_pattern", "quiet_customer"],
     )
+    assert len(listed) >= 14
     assert cli("playbook", "lint")[0] == 0
     assert run(["playbook", "show", "quiet_customer"]) == 0
     text = capsys.readouterr().out

@@ -63,7 +63,7 @@ def test_every_playbooks_template_exists() -> None:
 @pytest.mark.parametrize("locale", LOCALES)
 def test_a_check_in_asks_exactly_one_question_and_sells_nothing(name: str, locale: str) -> None:
     text = CATALOGUE.render_draft(name, locale, "slack", values_of(name, optional=True)).text
-    assert text.count("?") == 1 + FULL["url"].count("?")
+    assert text.replace(FULL["url"], "").count("?") == 1
     assert "!" not in text
     assert not re.search(r"(?i)discount|offer|rabatt|angebot|sale\b", text)
 

@@ -27,6 +27,7 @@ from bot.store.optout import end_contact
 from bot.store.outreach import Outreach, change_state, list_outreach
 from bot.store.shop import Customer, add_touchpoint, customer
 from messages.answers import Answer, Decision, KnownIntent
+from messages.asked import Said, said
 from messages.contact_wish import ContactWish, contact_wish, says_more_than_a_request
 
 __all__ = ["CarriedOut", "ConversationDecision", "Dialogue", "Reason"]
@@ -113,7 +114,12 @@ class Dialogue:
     ) -> CarriedOut | None:
         """Write the decision and its effects; None where somebody else decided about this message."""
         thread = store.conversation(connection, utterance.conversation_id, lock=True)
+        answered = None if person is None else self._answered_outreach(connection, thread, utterance, person, now)
+        told = None if answered is None else self._said(answered, utterance, answer)
         step = self._step(connection, thread, utterance, person, answer, version_id, locale, now)
+        if told is not None and thread.state != ConversationState.HUMAN:
+            # Who was asked and answers is thanked; what else they write comes after, as ever.
+            step = _Step(decision=ConversationDecision.ANSWER, template="asked_thanks")
         if not store.decide_inbound(
             connection,
             utterance.id,
@@ -123,7 +129,7 @@ class Dialogue:
         ):
             return None
         if person is not None:
-            self._note_reply(connection, thread, utterance, person, now)
+            self._note_reply(connection, thread, utterance, person, answered, told, now)
         human = thread.state == ConversationState.HUMAN
         says = not human and step.decision is not ConversationDecision.SILENT
         if step.decision is ConversationDecision.OPT_OUT:
@@ -317,9 +323,15 @@ class Dialogue:
         return any(ended)
 
     def _note_reply(
-        self, connection: Connection, thread: Conversation, utterance: InboundUtterance, person: Customer, now: datetime
+        self,
+        connection: Connection,
+        thread: Conversation,
+        utterance: InboundUtterance,
+        person: Customer,
+        answered: Outreach | None,
+        told: Said | None,
+        now: datetime,
     ) -> None:
-        answered = self._answered_outreach(connection, thread, utterance, person, now)
         if answered is not None:
             change_state(connection, answered.id, answered.version, [OutreachState.SENT], OutreachState.REPLIED, now)
             if thread.outreach_id is None:
@@ -335,6 +347,28 @@ class Dialogue:
             recorded_at=now,
             channel=thread.channel,
         )
+        if told is not None and answered is not None:
+            # One answer to one message: the first that is given.
+            add_touchpoint(
+                connection,
+                source="aftercare",
+                external_id=f"{told.kind}:outreach:{answered.id}",
+                customer_id=person.id,
+                order_id=answered.order_id,
+                kind=told.kind,
+                occurred_at=utterance.occurred_at,
+                recorded_at=now,
+                value=told.value,
+                text=told.text,
+                channel=thread.channel,
+            )
+
+    def _said(self, answered: Outreach, utterance: InboundUtterance, answer: Answer) -> Said | None:
+        """Return what a reply says to a check-in that asked for something; a wish for an end or a human goes before."""
+        if answer.intent in (KnownIntent.OPT_OUT, *_GOING_BEFORE):
+            return None
+        asked = self._wording.asks(answered.template)
+        return said(asked, utterance.text) if asked else None
 
     @staticmethod
     def _answered_outreach(

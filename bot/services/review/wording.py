@@ -34,6 +34,10 @@ class Wording:
         """Return the language to answer in: the words', else the customer's, else the shop's."""
         return language_of(question, locale or self._settings.shop.locale)
 
+    def asks(self, template: str) -> str:
+        """Return what a reply to a message is read for; empty for none, or a message that there is no more."""
+        return self._catalogue.meta(template).asks if template in self._catalogue.names else ""
+
     def reply(self, answer: Answer, *, question: str, locale: str | None, channel: str) -> str:
         """Return what the customer is told."""
         values: dict[str, str | None] = {}
