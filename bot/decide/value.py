@@ -29,19 +29,25 @@ class Gain:
         By how much a check-in raises the probability of no trouble, in [-1, 1].
     averted_share : float
         Which share of the trouble a check-in averts on average, in (0, 1].
+    stake : float
+        What a good end is worth here, in that of a usual order.
+    message : float
+        What a check-in costs, in the same.
     """
 
     probability: float
     averted_share: float
+    stake: float = 1.0
+    message: float = 0.0
 
     @property
     def as_risk(self) -> float:
-        """The risk of which an average check-in would avert as much.
+        """The risk, for a usual order, of which an average check-in would avert as much as this one is expected to earn.
 
         Ranking by risk takes each check-in to avert the same share of the trouble. On this scale what is ranked by gain
         can stand beside what is ranked by risk.
         """
-        return self.probability / self.averted_share
+        return (self.probability * self.stake - self.message) / self.averted_share
 
 
 def worth(goal: Goal, probability: float, now: datetime, span: Window, gain: Gain | None = None) -> float:

@@ -88,6 +88,17 @@ def test_with_a_champion_check_ins_are_ranked_by_gain(database: Database, clock:
     assert ("uplift", False) in asked
 
 
+def test_the_same_gain_is_worth_more_where_more_is_at_stake(database: Database, clock: ManualClock) -> None:
+    ids, asked = at_risk(database), []  # type: ignore[var-annotated]
+    gain_champion(database)
+    orders = metadata.tables["orders"]
+    with database.write() as connection:
+        connection.execute(sa.update(orders).where(orders.c.id == ids["c0"][1]).values(total=2000.0))
+    lines = planner(database, clock, rescore=gains_of(ids, asked)).plan(dry_run=True)
+    assert order_of(lines) == ["c0", "c1", "c2"]
+    assert {line.customer_id: line.gain for line in lines} == GAINS  # what is said is the gain itself
+
+
 def store_gains(database: Database, ids: dict[str, tuple[int, int]]) -> None:
     with database.write() as connection:
         for key, (customer_id, order_id) in ids.items():
@@ -131,4 +142,5 @@ def test_explaining_names_the_ranking_and_the_gain(database: Database, clock: Ma
     store_gains(database, ids)
     (link,) = [link for link in plan.explain("c1") if link["audience"] == "match"]
     assert (link["ranking"], link["gain"]) == ("gain-ranked", 0.3)
-    assert link["worth"] == pytest.approx(0.3 / 0.25)
+    message = 0.7 / (0.3 * 80 + 10)  # what it costs, in what is at stake with the usual order
+    assert link["worth"] == pytest.approx((0.3 - message) / 0.25, abs=1e-4)

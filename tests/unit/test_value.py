@@ -56,6 +56,13 @@ def test_an_average_check_in_is_worth_the_same_by_gain_as_by_risk(risk: float, a
     assert worth(goal, risk, NOW, WIDE, average) == pytest.approx(worth(goal, risk, NOW, WIDE))
 
 
+def test_a_gain_that_does_not_pay_for_its_message_comes_last() -> None:
+    pays = Gain(probability=0.05, averted_share=0.2, stake=2.0, message=0.02)
+    not_here = Gain(probability=0.05, averted_share=0.2, stake=0.3, message=0.02)
+    assert worth(Goal.PREVENT_ISSUE, 0.9, NOW, WIDE, pays) == pytest.approx(0.4)
+    assert worth(Goal.PREVENT_ISSUE, 0.9, NOW, WIDE, not_here) < 0
+
+
 def test_where_a_check_in_is_expected_to_do_harm_it_comes_last() -> None:
     harm = Gain(probability=-0.01, averted_share=0.2)
     assert worth(Goal.PREVENT_ISSUE, 0.99, NOW, WIDE, harm) < 0 == worth(Goal.PREVENT_ISSUE, 0.0, NOW, WIDE)

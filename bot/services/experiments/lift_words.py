@@ -29,7 +29,7 @@ def result_sentence(
 ) -> str:
     """Say what came of an experiment, and what is missing where nothing may be said yet."""
     treated, holdout = effect.treated, effect.holdout
-    chance = "" if chance_helps is None else f"a {chance_helps:.0%} chance that it helps"
+    chance = "" if chance_helps is None else f"{_chance(chance_helps)} that it helps"
     if reading is Reading.MISMATCH:
         counts = ", ".join(
             f"{ratio.observed.get(arm, 0)} in {arm or 'the other arm'} where about {due:.0f} were meant"
@@ -64,6 +64,13 @@ def harm_sentence(kind: str, effect: Effect) -> str:
 def points(share: float) -> str:
     """Write a difference of shares in points."""
     return f"{share * 100:+.1f}"
+
+
+def _chance(chance: float) -> str:
+    """Write a chance; what is nearly sure is not decided for that, so no 100 % stands beside "not decided"."""
+    if chance > 0.99:
+        return "more than a 99% chance"
+    return "less than a 1% chance" if chance < 0.01 else f"a {chance:.0%} chance"
 
 
 def _missing(more_customers: int | None) -> str:

@@ -14,6 +14,7 @@ from bot.decide.value import Gain
 from bot.services.planning.forecasting import Forecasts
 from bot.store import models
 from bot.store.database import Connection
+from bot.store.order_totals import order_totals, usual_order_total
 from bot.store.planning import Forecast
 from predictors.moments import Moment
 
@@ -38,10 +39,26 @@ def with_gains(
         return wanted
     customers = [one.customer_id for one in of_issues]
     gains = {one.order_id: one.probability for one in forecasts(connection, "uplift", (min(customers), max(customers)))}
-    averted = _averted_share(champion)
+    averted, value = _averted_share(champion), settings.value
+    totals = order_totals(connection, [one.order_id for one in of_issues if one.order_id is not None])
+    usual = usual_order_total(connection)
+    base = value.margin_share * (usual or 0.0) + value.issue_cost
+
+    def gain_of(order_id: int) -> Gain:
+        """Weigh the gain by what is at stake, less what the message costs; where nothing is known, all orders are alike."""
+        total = totals.get(order_id, usual)
+        if total is None or base <= 0:
+            return Gain(probability=gains[order_id], averted_share=averted)
+        return Gain(
+            probability=gains[order_id],
+            averted_share=averted,
+            stake=(value.margin_share * total + value.issue_cost) / base,
+            message=(value.contact_cost + value.fatigue_cost) / base,
+        )
+
     return [
-        replace(one, gain=Gain(probability=gains[one.order_id], averted_share=averted))
-        if one.kind == "issue" and one.order_id in gains
+        replace(one, gain=gain_of(one.order_id))
+        if one.kind == "issue" and one.order_id is not None and one.order_id in gains
         else one
         for one in wanted
     ]
