@@ -6,6 +6,7 @@ import click
 
 from bot.commands.base import application, config_option, instant_argument, json_option, print_json, print_table
 from bot.commands.gaps import gap_options, show_gaps
+from bot.commands.standing import journey_command, scoreboard_command
 from bot.store.experiments import Segmentation
 
 __all__ = ["report_command"]
@@ -15,7 +16,11 @@ EARNED_BY = ("playbook", "message", "article")
 
 @click.group("report")
 def report_command() -> None:
-    """KPIs, gaps, lift, patterns and value."""
+    """KPIs, the journey, gaps, lift, the scoreboard, patterns and value."""
+
+
+report_command.add_command(journey_command)
+report_command.add_command(scoreboard_command)
 
 
 @report_command.command("kpis")

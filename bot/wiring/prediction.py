@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bot.services.experiments.allocating import Allocator
     from bot.services.experiments.paying import Earned, EarnedBy, Earner
     from bot.services.insight import Insight
+    from bot.services.journey import JourneyBoard
     from bot.services.prediction.drifting import DriftWatch
     from bot.services.prediction.evaluating import Evaluator
     from bot.services.prediction.labelling import Labeller
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from bot.services.prediction.scoring import Scorer
     from bot.services.prediction.touchpoint_ledger import TouchpointLedger
     from bot.services.prediction.valuing import Valuer
+    from bot.services.scoreboard import Scoreboard
 else:
     Allocator = OnFirstUse("bot.services.experiments.allocating", "Allocator")
     EarnedBy = OnFirstUse("bot.services.experiments.paying", "EarnedBy")
@@ -33,11 +35,13 @@ else:
     DriftWatch = OnFirstUse("bot.services.prediction.drifting", "DriftWatch")
     Evaluator = OnFirstUse("bot.services.prediction.evaluating", "Evaluator")
     Insight = OnFirstUse("bot.services.insight", "Insight")
+    JourneyBoard = OnFirstUse("bot.services.journey", "JourneyBoard")
     Labeller = OnFirstUse("bot.services.prediction.labelling", "Labeller")
     Patterns = OnFirstUse("bot.services.prediction.patterns", "Patterns")
     Promoter = OnFirstUse("bot.services.prediction.promoting", "Promoter")
     Retrospector = OnFirstUse("bot.services.prediction.retrospecting", "Retrospector")
     Scorer = OnFirstUse("bot.services.prediction.scoring", "Scorer")
+    Scoreboard = OnFirstUse("bot.services.scoreboard", "Scoreboard")
     TouchpointLedger = OnFirstUse("bot.services.prediction.touchpoint_ledger", "TouchpointLedger")
     Trainer = OnFirstUse("bot.services.prediction.retraining", "Trainer")
     Valuer = OnFirstUse("bot.services.prediction.valuing", "Valuer")
@@ -72,6 +76,16 @@ class PredictionParts(Ground):
     def evaluator(self) -> Evaluator:
         """Measures our model beside baselines."""
         return Evaluator(self.database, self.clock, self.settings)
+
+    @cached_property
+    def journey_board(self) -> JourneyBoard:
+        """Says where customers stand."""
+        return JourneyBoard(self.database, self.clock, self.settings)
+
+    @cached_property
+    def scoreboard(self) -> Scoreboard:
+        """Says what became of what agents rejected, beside what they approved."""
+        return Scoreboard(self.database, self.clock)
 
     @cached_property
     def retrospector(self) -> Retrospector:
