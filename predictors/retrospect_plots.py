@@ -88,6 +88,7 @@ def timing_plot(contacts: pl.DataFrame, *, title: str = "When we would have writ
         at = np.arange(NEAREST_DAYS, FURTHEST_DAYS + 1)
         yes = np.array([int(((day == one) & troubled).sum()) for one in at])
         no = np.array([int(((day == one) & ~troubled).sum()) for one in at])
+        axes.set_axisbelow(True)
         axes.bar(at, yes, color=COLOURS[0], width=0.8, label="trouble followed")
         axes.bar(at, no, bottom=yes, color="#b8c2c0", width=0.8, label="none within the horizon")
         axes.axvline(-0.5, color=COLOURS[1], linewidth=1, linestyle="dashed", label="the promise breaks")
