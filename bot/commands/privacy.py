@@ -44,6 +44,7 @@ def show(customer: str, source: str | None, as_json: bool) -> None:
             "channel": point.channel,
             "text": point.text,
             "points": counted.get(point.id) if point.id else None,
+            **_feeling(journey.feelings.get(point.external_id) if point.kind == "reply" else None),
         }
         for point in journey.touchpoints
     ]
@@ -53,7 +54,7 @@ def show(customer: str, source: str | None, as_json: bool) -> None:
     # A broken promise has no touchpoint, but it counts.
     rows += [
         {
-            **dict.fromkeys(("value", "channel", "text")),
+            **dict.fromkeys(("value", "channel", "text", "sentiment", "urgency")),
             "occurred_at": entry.occurred_at,
             "kind": f"({entry.experience})",
             "order_id": keys.get(entry.order_id) if entry.order_id else None,
@@ -137,7 +138,18 @@ def _local(instant: datetime, zone: Any) -> str:
     return f"{instant.astimezone(zone):%Y-%m-%d %H:%M}"
 
 
+def _feeling(felt: tuple[float | None, float | None] | None) -> dict[str, float | None]:
+    sentiment, urgency = felt or (None, None)
+    return {"sentiment": sentiment, "urgency": urgency}
+
+
+def _sounds(row: dict[str, Any]) -> str | None:
+    parts = [f"{name} {row[name]:.2f}" for name in ("sentiment", "urgency") if row[name] is not None]
+    return f"({', '.join(parts)})" if parts else None
+
+
 def _cells(row: dict[str, Any]) -> list[Any]:
+    row = {**row, "text": row["text"] or _sounds(row)}
     text = row["text"] if row["text"] is None or len(row["text"]) <= 60 else f"{row['text'][:59]}…"
     points = None if row["points"] is None else f"{row['points']:+.2f}"
     return [row["kind"], row["order_id"], row["value"], row["channel"], points, text]

@@ -5,7 +5,7 @@ Which rows those are, `bot.store.personal` knows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -13,6 +13,7 @@ import structlog
 from bot.clock import Clock
 from bot.errors import NotFound
 from bot.store import audit, personal, shop
+from bot.store.conversations import feelings_of
 from bot.store.database import Connection, Database
 
 __all__ = ["Journey", "Privacy"]
@@ -22,11 +23,15 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Journey:
-    """A customer with all that happened, in the order of happening, and their orders."""
+    """A customer with all that happened, in the order of happening, and their orders.
+
+    `feelings` are sentiment and urgency of their messages, by the `external_id` of the touchpoint that notes each.
+    """
 
     customer: shop.Customer
     orders: list[shop.Order]
     touchpoints: list[shop.Touchpoint]
+    feelings: dict[str, tuple[float | None, float | None]] = field(default_factory=dict)
 
 
 class Privacy:
@@ -45,6 +50,7 @@ class Privacy:
                 customer=customer,
                 orders=shop.orders_of(connection, customer.id, now),
                 touchpoints=shop.touchpoints_of(connection, customer.id, now),
+                feelings={f"reply:{key}": felt for key, felt in feelings_of(connection, customer.id).items()},
             )
 
     def export(self, name: str, actor: str, source: str | None = None) -> dict[str, Any]:

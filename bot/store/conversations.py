@@ -6,6 +6,7 @@ compare-and-set. What to decide is `bot.services.conversation.conversations`'s b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -31,6 +32,7 @@ __all__ = [
     "conversation",
     "count_utterances",
     "decide_inbound",
+    "feelings_of",
     "handoff",
     "inbound_of",
     "last_of_bot",
@@ -217,11 +219,46 @@ def undecided(connection: Connection, before: datetime) -> list[InboundUtterance
 
 
 def decide_inbound(
-    connection: Connection, utterance_id: int, *, intent: str, decision: str, confidence: float | None
+    connection: Connection,
+    utterance_id: int,
+    *,
+    intent: str,
+    decision: str,
+    confidence: float | None,
+    sentiment: float | None = None,
+    urgency: float | None = None,
+    near: Sequence[str] = (),
 ) -> bool:
-    """Write what was decided about a message; False says that somebody else did."""
-    statement = sa.update(utterances).where(utterances.c.id == utterance_id, utterances.c.decision.is_(None))
-    return connection.execute(statement.values(intent=intent, decision=decision, confidence=confidence)).rowcount == 1
+    """Write what was decided about a message; False says that somebody else did.
+
+    Parameters
+    ----------
+    sentiment, urgency : float, optional
+        How it sounds.
+    near : sequence of str
+        The ids of the articles that come nearest to it, nearest first.
+    """
+    kept = connection.execute(
+        sa.select(utterances.c.evidence).where(utterances.c.id == utterance_id)
+    ).scalar_one_or_none()
+    undecided_yet = (utterances.c.id == utterance_id, utterances.c.decision.is_(None))
+    written = sa.update(utterances).where(*undecided_yet).values(
+        intent=intent,
+        decision=decision,
+        confidence=confidence,
+        sentiment=sentiment,
+        urgency=urgency,
+        evidence={**(kept if isinstance(kept, dict) else {}), "near": list(near)},
+    )  # fmt: skip
+    return connection.execute(written).rowcount == 1
+
+
+def feelings_of(connection: Connection, customer_id: int) -> dict[int, tuple[float | None, float | None]]:
+    """Return the sentiment and the urgency of each message in a customer's conversations for which they were told."""
+    columns = (utterances.c.id, utterances.c.sentiment, utterances.c.urgency)
+    theirs = sa.select(conversations.c.id).where(conversations.c.customer_id == customer_id)
+    query = sa.select(*columns).where(utterances.c.conversation_id.in_(theirs), utterances.c.urgency.is_not(None))
+    return {row.id: (row.sentiment, row.urgency) for row in connection.execute(query)}
 
 
 def add_outbound(

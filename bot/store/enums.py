@@ -77,6 +77,12 @@ class GapState(StrEnum):
     WITHDRAWN = "withdrawn"  # somebody whose words it was made of was erased
 
 
+class ExampleSource(StrEnum):
+    RATING = "rating"  # the reader of an answer said whether it helped
+    AGENT_REPLY = "agent_reply"  # an agent had to write after the bot's answer
+    AGENT_CHOICE = "agent_choice"  # an agent named the article that would have answered
+
+
 class DeliveryState(StrEnum):
     STARTED = "started"  # stands before the send
     SENT = "sent"  # evidence is recorded

@@ -119,6 +119,7 @@ def _about(customer: Customer) -> list[tuple[sa.Table, sa.ColumnElement[bool]]]:
         (t.deliveries, deliveries),
         (t.utterances, _said(customer)),
         (t.ratings, t.ratings.c.utterance_id.in_(utterances)),
+        (t.examples, t.examples.c.utterance_id.in_(utterances)),
         (t.gap_questions, t.gap_questions.c.utterance_id.in_(utterances)),
         (t.gap_drafts, t.gap_drafts.c.id.in_(_drafts_of(utterances))),
         (t.handoffs, t.handoffs.c.conversation_id.in_(conversations)),
@@ -167,6 +168,9 @@ def _final(state: OutreachState) -> OutreachState:
 def _forget_conversations(connection: Connection, customer: Customer, now: datetime) -> None:
     conversations = connection.execute(_conversations(customer)).scalars().all()
     _forget_drafts(connection, sa.select(t.utterances.c.id).where(_said(customer)), now)
+    connection.execute(
+        sa.delete(t.examples).where(t.examples.c.utterance_id.in_(sa.select(t.utterances.c.id).where(_said(customer))))
+    )
     if (wrote := _wrote(customer)) is not None:  # into somebody else's conversation
         connection.execute(sa.delete(t.utterances).where(wrote, ~t.utterances.c.conversation_id.in_(conversations)))
     for conversation in conversations:

@@ -11,11 +11,12 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from bot.store.enums import Author, DeliveryState, Direction
+from bot.store.enums import Author, DeliveryState, Direction, ExampleSource
+from bot.store.examples import add_example, question_of
 from bot.store.once import insert_once
 from bot.store.tables import conversations, customers, deliveries, ratings, utterances
 
-__all__ = ["Rateable", "rate", "rateable"]
+__all__ = ["Rateable", "rate", "rateable", "tries_of_bot"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +66,27 @@ def rateable(connection: Connection, utterance_id: int) -> Rateable | None:
 
 
 def rate(connection: Connection, utterance_id: int, *, helped: bool, now: datetime) -> bool:
-    """Write down what the reader said; False where they had said it before, which stands."""
+    """Write down what the reader said, as a label too; False where they had said it before, which stands."""
     values = {"utterance_id": utterance_id, "helped": helped, "rated_at": now}
-    return insert_once(connection, ratings, values) is not None
+    if insert_once(connection, ratings, values) is None:
+        return False
+    if (asked := question_of(connection, utterance_id)) is not None:
+        question, article = asked
+        add_example(connection, question, article, right=helped, source=ExampleSource.RATING, actor=None, now=now)
+    return True
+
+
+def tries_of_bot(connection: Connection, conversation_id: int, since: datetime) -> int:
+    """Return how often the bot answered a question or asked back since an instant without being told that it helped."""
+    helped = sa.exists(
+        sa.select(ratings.c.id).where(ratings.c.utterance_id == utterances.c.id, ratings.c.helped.is_(True))
+    )
+    query = sa.select(sa.func.count()).where(
+        utterances.c.conversation_id == conversation_id,
+        utterances.c.author == Author.BOT.value,
+        utterances.c.intent.in_(["question", "order_status"]),
+        utterances.c.decision.in_(["answer", "clarify"]),
+        utterances.c.occurred_at > since,
+        ~helped,
+    )
+    return int(connection.execute(query).scalar_one())

@@ -107,6 +107,8 @@ class Words:
     author_id: str | None
     text: str
     occurred_at: datetime
+    sentiment: float | None = None
+    urgency: float | None = None
 
 
 def post_of(connection: Connection, purpose: str, subject: int | str) -> Post | None:
@@ -265,6 +267,8 @@ def transcript(
             author_id=row.author_id,
             text=row.text,
             occurred_at=row.occurred_at,
+            sentiment=row.sentiment,
+            urgency=row.urgency,
         )
         for row in reversed(list(connection.execute(query)))
     ]

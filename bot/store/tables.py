@@ -22,6 +22,7 @@ from bot.store.enums import (
     DeliveryState,
     Direction,
     EventState,
+    ExampleSource,
     GapState,
     HandoffState,
     JourneyState,
@@ -252,8 +253,17 @@ utterances = table(
     text("author_id", null=True), text("text"), instant("occurred_at"), instant("recorded_at"),
     text("intent", null=True), text("decision", null=True), number("confidence"),
     ref("article_version_id", "article_versions", null=True), json("evidence"),
+    # How a customer's message sounds, for their journey.
+    number("sentiment"), number("urgency"),
     sa.UniqueConstraint("source", "external_id"), one_of("direction", Direction), one_of("author", Author),
     sa.Index(None, "conversation_id"),
+)  # fmt: skip
+
+# Which article answers a question, or does not, and who said so.
+examples = table(
+    "examples", ref("utterance_id", "utterances"), ref("article_id", "articles", null=True), flag("right"), text("source"),
+    text("actor", null=True), instant("recorded_at"),
+    sa.UniqueConstraint("utterance_id", "source"), one_of("source", ExampleSource),
 )  # fmt: skip
 
 # What readers said of the bot's answers.

@@ -12,16 +12,17 @@ from bot.channels.base import Channel
 from bot.channels.email import Identity, OutboxEmailChannel, Server, SmtpEmailChannel
 from bot.errors import ConfigurationError
 from bot.lazy import OnFirstUse
-from bot.services.conversation.duty import DutyRoster
 
 if TYPE_CHECKING:
     from bot.channels.email.signing import DkimSigner
     from bot.channels.slack.board_actions import Desks
     from bot.channels.slack.connection import SlackConnection
+    from bot.services.conversation.duty import DutyRoster
     from bot.wiring import App
 else:
     DkimSigner = OnFirstUse("bot.channels.email.signing", "DkimSigner")
     Desks = OnFirstUse("bot.channels.slack.board_actions", "Desks")
+    DutyRoster = OnFirstUse("bot.services.conversation.duty", "DutyRoster")
     SlackConnection = OnFirstUse("bot.channels.slack.connection", "SlackConnection")
 
 __all__ = ["build_email", "build_identity", "build_slack"]

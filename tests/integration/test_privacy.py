@@ -106,6 +106,7 @@ def fill(connection: Connection, state: OutreachState = OutreachState.APPROVED) 
     put(connection, t.deliveries, {"outreach_id": links["outreach_id"]}, state="sent", key="outreach:1:1")
     put(connection, t.deliveries, {"utterance_id": utterance}, state="sent", key="utterance:1:1")
     put(connection, t.ratings, {"utterance_id": utterance})
+    put(connection, t.examples, {"utterance_id": utterance}, source="rating")
     gap = put(connection, t.gap_drafts, links, state="proposed")
     put(connection, t.gap_questions, {"gap_draft_id": gap, "utterance_id": utterance})
     put(connection, t.mails, links, state="done", source="imap", key="digest-1")
@@ -147,6 +148,7 @@ def test_an_erased_canary_is_found_nowhere(database: Database, privacy: Privacy,
     tables = {place.partition(".")[0] for place in before}
     assert tables >= {table.name for table in metadata.sorted_tables if table.name not in OF_NOBODY} - {
         "assignments",
+        "examples",
         "gap_questions",
         "ratings",
     }

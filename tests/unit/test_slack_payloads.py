@@ -41,6 +41,7 @@ from bot.services.review.desk import DRAFT_LIMIT
 from bot.settings import Review
 from bot.store.decisions import CardFacts
 from bot.store.enums import Author, Direction, GapState, HandoffState
+from bot.store.examples import Choices
 from bot.store.gap_drafts import GapDraft
 from bot.store.outreach import Outreach
 from bot.store.slack import HandoffFacts, Words
@@ -141,7 +142,8 @@ def test_every_handover_is_valid_and_mentions_nobody(text: str, name: str, reaso
         Words(id=n, direction=Direction.IN, author=author, author_id=None, text=text, occurred_at=NOW)
         for n, author in enumerate((Author.CUSTOMER, Author.BOT, Author.AGENT) * 3)
     ]
-    rendered = handoff_card(facts, said, ROSTER)
+    choices = Choices(utterance_id=10**18 - 1, articles=[(10**18 - 1 - n, reason) for n in range(3)])
+    rendered = handoff_card(facts, said, ROSTER, choices)
     check_message(rendered.text, rendered.blocks)
     check_message("line", [section(thread_line(facts, said[0], ROSTER))])
     modal = modals.handoff_reply(facts, text)

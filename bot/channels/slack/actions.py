@@ -114,6 +114,8 @@ class AgentActions:
                 self._handoffs.open_reply(click)
             case ActionId.HANDOFF_GIVE_BACK:
                 self._handoffs.give_back(click)
+            case ActionId.HANDOFF_ARTICLE:
+                self._handoffs.name_article(click)
             case ActionId.SENDING_STOP | ActionId.SENDING_START:
                 self._turn(click, stop=click.action == ActionId.SENDING_STOP)
             case action if action.startswith("home_"):

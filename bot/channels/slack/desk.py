@@ -26,6 +26,7 @@ from bot.errors import ChannelError, PermanentChannelError, TransientChannelErro
 from bot.services.review.desk import ReviewDesk
 from bot.store import slack as posts
 from bot.store.database import Database
+from bot.store.examples import choices_in
 from bot.store.outreach import Outreach
 from bot.store.slack import ACTIVE, CARD, DIGEST, HANDOFF, PATTERN, REMINDER, HandoffFacts, Post
 
@@ -208,7 +209,8 @@ class SlackDesk:
             if facts is None:
                 return False
             words = posts.transcript(connection, facts.conversation_id, last=EXCERPT)
-        return self._put(HANDOFF, handoff_id, handoff_card(facts, words, self._roster))
+            choices = choices_in(connection, facts.conversation_id)
+        return self._put(HANDOFF, handoff_id, handoff_card(facts, words, self._roster, choices))
 
     def _follow(self, facts: HandoffFacts, post: Post) -> bool:
         """Bring later messages into the thread, and redraw the card where the hand-over's state changed."""
@@ -217,6 +219,7 @@ class SlackDesk:
         with self._database.read() as connection:
             later = posts.transcript(connection, facts.conversation_id, after=last)
             before = posts.transcript(connection, facts.conversation_id, last=EXCERPT + len(later))
+            choices = choices_in(connection, facts.conversation_id)
         for words in later:
             line = thread_line(facts, words, self._roster)
             self._api.post(
@@ -229,7 +232,7 @@ class SlackDesk:
         if state == standing_of(facts):
             return bool(later)
         excerpt = [words for words in before if not later or words.id < later[0].id]
-        rendered = _keyed(handoff_card(facts, excerpt, self._roster), f"{HANDOFF}:{facts.id}")
+        rendered = _keyed(handoff_card(facts, excerpt, self._roster, choices), f"{HANDOFF}:{facts.id}")
         self._api.update(post.channel, post.ts, rendered.text, rendered.blocks)
         self._record(facts.id, f"{standing_of(facts)}:{last}")
         return True

@@ -73,6 +73,15 @@ class HandoffActions:
         self._conversations.give_back(facts.conversation_id, click.person.actor)
         self._desk.show_handoff(facts.id)
 
+    def name_article(self, click: Click) -> None:
+        """Keep which article would have answered: a label that the product learns from."""
+        parts = [number(part) for part in click.value.split(":")]
+        if len(parts) != 3 or None in parts:
+            raise InputError("this choice is too old to be used; look at the newest message of the hand-over")
+        handoff_id, utterance_id, article_id = (part or 0 for part in parts)
+        self._conversations.name_article(handoff_id, utterance_id, article_id or None, click.person.actor)
+        self._api.whisper(click.channel, click.person.user_id, "Noted, thank you: answers will learn from it.")
+
     def _facts(self, reference: str, *, active: bool) -> posts.HandoffFacts:
         with self._database.read() as connection:
             known = number(reference)

@@ -11,9 +11,11 @@ from bot.channels.slack.cards import NAME_LIMIT, Block, Rendered, button, contex
 from bot.channels.slack.identity import Roster
 from bot.channels.slack.payloads import ActionId
 from bot.channels.slack.text import SECTION_LIMIT, cut, escape, one_line, quoted
+from bot.decide.patience import PRESSED, UPSET
 from bot.services.conversation.conversations import HandoffReason
 from bot.services.conversation.dialogue import Reason
 from bot.store.enums import Author, HandoffState
+from bot.store.examples import Choices
 from bot.store.slack import HandoffFacts, Words
 
 __all__ = ["EXCERPT", "handoff_card", "reminder", "standing_of", "thread_line"]
@@ -30,6 +32,7 @@ _REASONS = {
     Reason.ORDER_OVERDUE: "Their order is long past its promise",
     Reason.NOT_RECEIVED: "Their order is recorded as delivered, and they say that it is not there",
     Reason.NO_WORDS: "The message has no words, perhaps only attachments",
+    Reason.IMPATIENT: "The customer is upset or in haste, and the bot has tried already",
     Reason.MORE: "Contact by the bot has ended as asked, but the customer said something else as well",
     HandoffReason.AGENT: "An agent wrote to the customer",
     HandoffReason.IN_DOUBT: "Nobody can tell whether our last message arrived: ask the customer, or write again",
@@ -42,8 +45,10 @@ _WORDS: Mapping[str, str] = {reason.value: words for reason, words in _REASONS.i
 }
 
 
-def handoff_card(facts: HandoffFacts, words: Sequence[Words], roster: Roster) -> Rendered:
-    """Draw a hand-over as it stands now; `words` are the messages up to it, oldest first."""
+def handoff_card(
+    facts: HandoffFacts, words: Sequence[Words], roster: Roster, choices: Choices | None = None
+) -> Rendered:
+    """Draw a hand-over as it stands now; `words` are the messages up to it, oldest first, `choices` the articles nearest to it."""
     who = _name(facts)
     title = cut(f"{'Urgent: ' if facts.urgent else ''}{who} needs a human", 150)
     reason = _WORDS.get(facts.reason, one_line(facts.reason).replace("_", " ").capitalize() or "Unknown reason")
@@ -72,6 +77,8 @@ def handoff_card(facts: HandoffFacts, words: Sequence[Words], roster: Roster) ->
                 ],
             }
         )
+        if choices is not None:
+            blocks.append(_which_article(facts, choices))
     else:
         by = f" · {roster.named(facts.owner)} looked after it" if facts.owner else ""
         how = "Given back to the bot" if facts.state == HandoffState.GIVEN_BACK else "Closed"
@@ -115,7 +122,33 @@ def _said(words: Words, who: str, roster: Roster) -> str:
     by = escape(roster.plainly(words.author_id)) if words.author_id else "an agent"
     speaker = speakers.get(words.author, f"🎧 *{by}* to the customer")
     parts = quoted(escape(words.text), SECTION_LIMIT - 300, most=1) or ["> _(no text)_"]
-    return f"{speaker}\n{parts[0]}"
+    return f"{speaker}{_mood(words)}\n{parts[0]}"
+
+
+def _which_article(facts: HandoffFacts, choices: Choices) -> Block:
+    """Ask which article would have answered; the answer is a label."""
+    named = [(cut(one_line(title), 75) or "(no title)", key) for key, title in choices.articles]
+    options = [
+        {"text": {"type": "plain_text", "text": label}, "value": f"{facts.id}:{choices.utterance_id}:{key}"}
+        for label, key in [*named, ("None of these", 0)]
+    ]
+    select = {
+        "type": "static_select",
+        "action_id": ActionId.HANDOFF_ARTICLE.value,
+        "placeholder": {"type": "plain_text", "text": "Which article would have answered?"},
+        "options": options,
+    }
+    return {"type": "actions", "elements": [select]}
+
+
+def _mood(words: Words) -> str:
+    """Say how a message sounds, where that stands out."""
+    said = []
+    if words.sentiment is not None and words.sentiment <= UPSET:
+        said.append("upset")
+    if words.urgency is not None and words.urgency >= PRESSED:
+        said.append("in haste")
+    return f" · _sounds {' and '.join(said)}_" if said else ""
 
 
 def _name(facts: HandoffFacts) -> str:

@@ -48,6 +48,7 @@ class ActionId(StrEnum):
     ANSWER_HUMAN = "answer_human"
     HANDOFF_REPLY = "handoff_reply"
     HANDOFF_GIVE_BACK = "handoff_give_back"
+    HANDOFF_ARTICLE = "handoff_article"
     SENDING_STOP = "sending_stop"
     SENDING_START = "sending_start"
     HOME_APPROVE = "home_approve"

@@ -24,9 +24,11 @@ from bot.store import audit
 from bot.store import conversations as store
 from bot.store.conversations import InboundUtterance
 from bot.store.database import Connection, Database
-from bot.store.enums import Author, ConversationState, HandoffState
+from bot.store.enums import Author, ConversationState, ExampleSource, HandoffState
+from bot.store.examples import add_example, choices_in, question_answered
 from bot.store.shop import customer, lines_of, orders_of
 from messages.catalogue import Catalogue
+from messages.feelings import feeling
 
 __all__ = ["ConversationDecision", "Conversations", "Inbound", "Received", "record_inbound"]
 
@@ -190,6 +192,10 @@ class Conversations:
             )
             store.move_handoff(connection, handoff_id, HandoffState.TAKEN, owner=actor)
             store.mark_answered(connection, handoff_id)
+            # Had the bot's answer been right, nobody would have had to write.
+            if (corrected := question_answered(connection, conversation_id)) is not None:
+                source = ExampleSource.AGENT_REPLY
+                add_example(connection, *corrected, right=False, source=source, actor=actor, now=now)
             store.change_conversation(connection, thread.id, now, state=ConversationState.HUMAN.value)
             utterance_id = store.add_outbound(
                 connection,
@@ -218,6 +224,25 @@ class Conversations:
             self._audit(connection, actor, "conversation.taken", found.conversation_id, handoff=handoff_id)
         return True
 
+    def name_article(self, handoff_id: int, utterance_id: int, article_id: int | None, actor: str) -> None:
+        """Keep an agent's word for which article answers a question, None: none does; the last word counts.
+
+        Raises
+        ------
+        InputError
+            The question or the article is not one that was offered.
+        """
+        now = self._clock.now()
+        with self._database.write() as connection:
+            found = store.handoff(connection, handoff_id)
+            offered = choices_in(connection, found.conversation_id)
+            known = set() if offered is None else {key for key, _ in offered.articles} | {None}
+            if offered is None or offered.utterance_id != utterance_id or article_id not in known:
+                raise InputError("this choice is no longer offered; look at the newest message of the hand-over")
+            source = ExampleSource.AGENT_CHOICE
+            add_example(connection, utterance_id, article_id, right=True, source=source, actor=actor, now=now)
+            self._audit(connection, actor, "conversation.article_named", found.conversation_id, utterance=utterance_id)
+
     def give_back(self, conversation_id: int, actor: str) -> bool:
         """Let the bot answer again; False says that no human had the conversation."""
         now = self._clock.now()
@@ -241,8 +266,9 @@ class Conversations:
             products = self._products(connection, person_id, now) if person_id is not None else set()
         locale = (person.locale if person else None) or utterance.locale
         answer, version_id = self._knowledge.decide(utterance.text, locale=locale, products=products)
+        felt = feeling(utterance.text)
         with self._database.write() as connection:
-            done = self._dialogue.carry_out(connection, utterance, person, answer, version_id, locale, now)
+            done = self._dialogue.carry_out(connection, utterance, person, answer, version_id, locale, now, felt)
         if done is None:  # another process decided meanwhile
             return self._duplicate(utterance)
         log.info(

@@ -14,8 +14,9 @@ from enum import StrEnum
 
 from bot.config import Settings
 from bot.decide.lifecycle import OutreachState
+from bot.decide.patience import has_had_enough
 from bot.services.conversation.order_news import order_news, says_not_received
-from bot.services.conversation.support_hours import hours_of, spoken_time
+from bot.services.conversation.support_hours import TeamHours
 from bot.services.review.cards import customer_zone
 from bot.services.review.wording import Wording
 from bot.store import conversations as store
@@ -25,10 +26,12 @@ from bot.store.database import Connection
 from bot.store.enums import Author, ConversationState
 from bot.store.optout import end_contact
 from bot.store.outreach import Outreach, change_state, list_outreach
+from bot.store.ratings import tries_of_bot
 from bot.store.shop import Customer, add_touchpoint, customer
 from messages.answers import Answer, Decision, KnownIntent
 from messages.asked import Said, said
 from messages.contact_wish import ContactWish, contact_wish, says_more_than_a_request
+from messages.feelings import Feeling
 
 __all__ = ["CarriedOut", "ConversationDecision", "Dialogue", "Reason"]
 
@@ -36,6 +39,10 @@ __all__ = ["CarriedOut", "ConversationDecision", "Dialogue", "Reason"]
 REPLY_WINDOW = timedelta(days=60)
 # In Slack, all that a customer ever writes is one conversation: whoever comes back after so long begins anew.
 NEW_TALK = timedelta(days=7)
+# What was tried within so long is the same trouble.
+SAME_TROUBLE = timedelta(days=1)
+# So many articles are offered to the agent who says which one would have answered.
+CHOICES = 3
 # What says yes to a question back, and to which of the two things asked about it does not say.
 _YES = re.compile(r"(?i)\W*(?:yes|yeah|yep|yup|exactly|correct|ja|ja genau|genau|richtig)(?:\W+(?:please|bitte))?\W*")
 # Who names a channel while opting out means that one, whichever they write by.
@@ -43,6 +50,9 @@ _NAMED = {"email": re.compile(r"(?i)\be-?mail|\bmail(s|en|ing)?\b"), "slack": re
 
 # What is decided before an opt-out in the same words.
 _GOING_BEFORE = (KnownIntent.SAFETY, KnownIntent.HUMAN)
+# What the bot tries to answer.
+_TRIED = (KnownIntent.QUESTION, KnownIntent.ORDER_STATUS)
+_CALM = Feeling(sentiment=None, urgency=0.0)
 
 
 class ConversationDecision(StrEnum):
@@ -67,6 +77,7 @@ class Reason(StrEnum):
     ORDER_OVERDUE = "order_overdue"  # long past its promise
     NOT_RECEIVED = "delivered_not_received"  # recorded as delivered, and the customer says that it is not there
     NO_WORDS = "no_words"  # attachments only, or nothing
+    IMPATIENT = "impatient"  # upset or in haste, and another answer or question back would be one too many
     MORE = "opted_out_and_said_more"  # contact ended, and something else was said that nobody answers
 
 
@@ -95,7 +106,7 @@ class Dialogue:
     def __init__(self, settings: Settings, wording: Wording) -> None:
         self._settings = settings
         self._wording = wording
-        self._hours = hours_of(settings)
+        self._hours = TeamHours(settings, wording)
 
     @staticmethod
     def authenticated(thread: Conversation, utterance: InboundUtterance) -> int | None:
@@ -111,6 +122,7 @@ class Dialogue:
         version_id: int | None,
         locale: str | None,
         now: datetime,
+        felt: Feeling = _CALM,
     ) -> CarriedOut | None:
         """Write the decision and its effects; None where somebody else decided about this message."""
         thread = store.conversation(connection, utterance.conversation_id, lock=True)
@@ -120,12 +132,20 @@ class Dialogue:
         if told is not None and thread.state != ConversationState.HUMAN:
             # Who was asked and answers is thanked; what else they write comes after, as ever.
             step = _Step(decision=ConversationDecision.ANSWER, template="asked_thanks")
+        elif step.decision in (ConversationDecision.ANSWER, ConversationDecision.CLARIFY) and answer.intent in _TRIED:
+            tries = tries_of_bot(connection, thread.id, now - SAME_TROUBLE)
+            asks_back = step.decision is ConversationDecision.CLARIFY
+            if has_had_enough(felt.sentiment, felt.urgency, tries, asks_back=asks_back):
+                step = _Step(decision=ConversationDecision.HANDOFF, template="handoff", reason=Reason.IMPATIENT)
         if not store.decide_inbound(
             connection,
             utterance.id,
             intent=answer.intent.value,
             decision=step.decision.value,
             confidence=answer.confidence,
+            sentiment=felt.sentiment,
+            urgency=felt.urgency,
+            near=[hit.article_id for hit in answer.hits[:CHOICES]],
         ):
             return None
         if person is not None:
@@ -233,8 +253,9 @@ class Dialogue:
         now: datetime,
     ) -> int:
         text = self._words(step, thread, utterance, answer=answer, locale=locale)
-        if step.reason is not None and (closed := self._closed(step, thread, utterance, person, locale, now)):
-            text = f"{text}\n\n{closed}"
+        if step.reason is not None:
+            zone = customer_zone(person.timezone if person else None, self._settings.shop.zone)
+            text += self._hours.closed(utterance.text, thread.channel, step.urgent, zone, locale, now)
         if store.last_of_bot(connection, thread.id) is None:
             notice = self._wording.say("bot_disclosure", question=utterance.text, locale=locale, channel=thread.channel)
             text = f"{text}\n\n{notice}"
@@ -250,29 +271,6 @@ class Dialogue:
             decision=step.decision.value,
             confidence=answer.confidence,
             article_version_id=step.version_id,
-        )
-
-    def _closed(
-        self,
-        step: _Step,
-        thread: Conversation,
-        utterance: InboundUtterance,
-        person: Customer | None,
-        locale: str | None,
-        now: datetime,
-    ) -> str:
-        """Say when somebody is there, where nobody is now; empty while the team is there, or where no hours are told."""
-        opens = self._hours.next_opening(now)
-        if opens is None or opens == now:
-            return ""
-        zone = customer_zone(person.timezone if person else None, self._settings.shop.zone)
-        language = self._wording.locale(utterance.text, locale)
-        return self._wording.say(
-            "out_of_hours_safety" if step.urgent else "out_of_hours",
-            question=utterance.text,
-            locale=locale,
-            channel=thread.channel,
-            values={"back": spoken_time(opens, now, zone, language)},
         )
 
     def _words(

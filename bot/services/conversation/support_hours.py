@@ -9,8 +9,9 @@ from bot.clock import local_date
 from bot.config import Settings
 from bot.decide.opening import Hours
 from bot.services.conversation.order_news import spoken_day
+from bot.services.review.wording import Wording
 
-__all__ = ["hours_of", "spoken_time"]
+__all__ = ["TeamHours", "hours_of", "spoken_time"]
 
 _WEEKDAYS = {
     "en": ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"),
@@ -38,3 +39,23 @@ def spoken_time(instant: datetime, now: datetime, zone: ZoneInfo, locale: str) -
         return f"{day} um {clock} Uhr"
     day = {0: "today", 1: "tomorrow"}.get(days, f"on {weekday}" if days < _A_WEEK else f"on {weekday}, {date},")
     return f"{day} at {clock}"
+
+
+class TeamHours:
+    """Says when the team is there."""
+
+    def __init__(self, settings: Settings, wording: Wording) -> None:
+        self._hours = hours_of(settings)
+        self._wording = wording
+
+    def closed(
+        self, question: str, channel: str, urgent: bool, zone: ZoneInfo, locale: str | None, now: datetime
+    ) -> str:
+        """Return what stands below a hand-over while nobody is there; empty where somebody is, or no hours are told."""
+        opens = self._hours.next_opening(now)
+        if opens is None or opens == now:
+            return ""
+        back = spoken_time(opens, now, zone, self._wording.locale(question, locale))
+        template = "out_of_hours_safety" if urgent else "out_of_hours"
+        said = self._wording.say(template, question=question, locale=locale, channel=channel, values={"back": back})
+        return f"\n\n{said}"
