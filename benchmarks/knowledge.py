@@ -1,6 +1,6 @@
 """Search, intents and `ask` on real texts, beside named peers in the same run.
 
-    python -m benchmarks.knowledge [search|intents|ask]...        (default: all three)
+    python -m benchmarks.knowledge [search|intents|ask|messy]...        (default: all four)
 
 The texts are those of AFTERCARE_DATA/text, else of ../shared/data/text. Each peer's difference to ours is given with its 95 % paired
 bootstrap interval; below zero it is behind. `ask` runs as a process of its own on one core; its times hold for a
@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.answering import ranking, recognition
+from benchmarks.answering import messy, ranking, recognition
 from benchmarks.answering.ranking import Ranked
 from benchmarks.answering.recognition import Recognised
 from benchmarks.answering.texts import RememberingEncoder, text_folder
@@ -26,6 +26,7 @@ RECALL = 0.95
 BANKING, BANKING_OF_FEW = 0.94, 0.85
 IN_SCOPE, AUROC = 0.953, 0.978
 P50_MS, P99_MS, BUILD_FACTOR = 10.0, 30.0, 2.0
+RIGHT_FACTOR = 1.5
 
 
 class Goals:
@@ -104,6 +105,21 @@ def ask(goals: Goals) -> None:
     goals.at_most("build over the encoder's own time", found["build_s"] / found["encoding_s"], BUILD_FACTOR)
 
 
+def long_messages(encoder: RememberingEncoder, goals: Goals) -> None:
+    """Measure what becomes of long, messy messages."""
+    print(f"\n{'long, messy messages':24}{'decided by':36}right  wrong")
+    found = messy.handled(encoder)
+    for row in found:
+        print(
+            f"{row.part + f', {row.messages}, {row.answerable} answerable':24}{row.name:36}{row.right:5}{row.wrong:7}"
+        )
+    for part in ("test", "all"):
+        ours, chosen, best = (row for row in found if row.part == part)
+        goals.at_most(f"{part}: share answered wrongly", ours.wrong / ours.messages, messy.PRICE)
+        for rival in (chosen, best):
+            goals.at_least(f"{part}: right beside a {rival.name}", ours.right / max(rival.right, 1), RIGHT_FACTOR)
+
+
 def _print(rows: Sequence[Recognised]) -> None:
     for row in rows:
         auroc = f"{row.auroc:.4f}" if row.auroc is not None else "     -"
@@ -116,7 +132,7 @@ def _gap(row: Ranked | Recognised) -> str:
 
 def main() -> int:
     """Measure what was asked for."""
-    asked = set(sys.argv[1:]) or {"search", "intents", "ask"}
+    asked = set(sys.argv[1:]) or {"search", "intents", "ask", "messy"}
     folder = text_folder()
     if not folder.is_dir():
         print(f"{folder} is absent")
@@ -125,6 +141,8 @@ def main() -> int:
     encoder = RememberingEncoder()
     if "ask" in asked:
         ask(goals)
+    if "messy" in asked:
+        long_messages(encoder, goals)
     if "search" in asked:
         search(folder, encoder, goals)
     if "intents" in asked:

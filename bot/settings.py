@@ -268,6 +268,7 @@ class Knowledge(Section):
     gaps: Gaps = Gaps()
     answer_threshold: Annotated[float, Field(ge=0, le=1)] = 0.62
     clarify_threshold: Annotated[float, Field(ge=0, le=1)] = 0.45
+    long_answer_threshold: Annotated[float, Field(ge=0, le=1)] = 0.52
 
 
 class Target(Section):

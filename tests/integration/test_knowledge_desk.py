@@ -15,6 +15,7 @@ from bot.config import Settings
 from bot.errors import InputError, NotFound
 from bot.services.knowledge.curation import Curation
 from bot.services.knowledge.desk import KnowledgeDesk
+from bot.store import knowledge as store
 from bot.store.database import Database
 from bot.store.tables import metadata
 from messages.answers import known_intents
@@ -91,6 +92,19 @@ def test_the_index_follows_a_change(desk: KnowledgeDesk, folder: Path) -> None:
     desk.import_folder(folder)
     assert desk.index() is not first
     assert desk.index().search("return something")[0].article_id == "returns"
+
+
+def test_the_index_follows_articles_that_leave_and_come_back(desk: KnowledgeDesk, folder: Path) -> None:
+    write(folder, "returns", "How to return something", "Within 30 days.")
+    desk.import_folder(folder)
+    in_use = metadata.tables["articles"]
+    with desk._database.write() as connection:
+        store.retire(connection, ["gifts"])
+    assert {article.id for article in desk.index().articles} == {"opening", "returns"}
+    with desk._database.write() as connection:
+        store.retire(connection, ["opening"])
+        connection.execute(sa.update(in_use).where(in_use.c.external_id == "gifts").values(active=True))
+    assert {article.id for article in desk.index().articles} == {"gifts", "returns"}
 
 
 def test_an_article_is_told_from_its_first_day_to_the_end_of_its_last(

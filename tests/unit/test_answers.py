@@ -8,7 +8,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from messages.answers import Answerer, Decision, KnownIntent, asking_sentences, known_intents, language_of
+from messages.answers import (
+    Answerer,
+    Decision,
+    KnownIntent,
+    Thresholds,
+    asking_sentences,
+    known_intents,
+    language_of,
+)
 from messages.knowledge import Article, KnowledgeIndex
 from messages.reading import SHIPPED_ARTICLES, read_folder
 
@@ -139,6 +147,35 @@ def test_a_question_buried_in_a_long_mail_is_found(answerer: Answerer) -> None:
     answer = answerer.answer(mail)
     assert answer.article is not None
     assert answer.article.id == "clean-filter"
+
+
+STORY = (
+    "Hi there, my sister talked me into a blender after I had been making soup at hers, and I was really excited, but it has been"
+    " standing on the counter for a few days and honestly it is just too big for our kitchen. My husband bangs his elbow on it every"
+    " morning. Nothing wrong with it at all. I want to return it and have my money back, how do I send it back to you?"
+)
+
+
+def test_a_long_message_is_searched_without_the_mail_below_it() -> None:
+    quoted = "On Mon, 4 May 2026, Shop <care@shop.example> wrote:\n> Rinse the filter under cold water once a month."
+    assert asking_sentences(f"{STORY}\n\n{quoted}")[0] == STORY
+
+
+def test_a_long_message_is_answered_from_its_own_score_on(answerer: Answerer) -> None:
+    def said(bar: float) -> Decision:
+        thresholds = Thresholds(answer=0.99, long_answer=bar)
+        return Answerer(answerer._index, answerer._classifier, thresholds).answer(STORY).decision
+
+    assert said(0.5) is Decision.ANSWER
+    assert said(0.98) is not Decision.ANSWER
+    assert answerer.answer(STORY).article == answerer._index.article("returns")
+
+
+def test_without_an_encoder_nothing_is_told_to_a_long_message(answerer: Answerer) -> None:
+    by_words = KnowledgeIndex.build(answerer._index.articles, lexical_only=True)
+    lexical = Answerer(by_words, known_intents(lexical_only=True))
+    assert by_words.search(STORY)[0].score > Thresholds().answer  # many words are found somewhere
+    assert lexical.answer(STORY).decision is not Decision.ANSWER
 
 
 def test_a_question_among_courtesies_is_a_question_in_its_own_language(answerer: Answerer) -> None:

@@ -43,6 +43,15 @@ def test_the_right_article_comes_first(index: KnowledgeIndex, question: str, wan
     assert index.search(question)[0].article_id == wanted
 
 
+def test_an_article_without_a_body_is_found_by_its_headings_alone() -> None:
+    asked = "Is my coupon still good?"
+    bare = KnowledgeIndex.build(
+        [Article("coupon", "Voucher expiry", "", [asked]), Article("other", "Opening hours", "")]
+    )
+    assert bare.search(asked)[0].article_id == "coupon"
+    assert bare.search(asked)[0].score == 1.0
+
+
 def test_scores_are_between_zero_and_one_and_fall(index: KnowledgeIndex) -> None:
     for hits in index.search_many(["filter", "zzzz qqqq", "How to clean the filter", "!?"], k=20):
         scores = [hit.score for hit in hits]

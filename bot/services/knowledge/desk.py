@@ -7,9 +7,9 @@ Ranking is `messages.knowledge`'s business, deciding `messages.answers`'; dialog
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -92,6 +92,8 @@ class KnowledgeDesk:
         self._answerer: tuple[KnowledgeIndex, Answerer] | None = None
         self._version_ids: dict[str, int] = {}
         self._signature: tuple[int, ...] | None = None
+        # Between these instants the same articles are valid.
+        self._valid: tuple[datetime, datetime | None] = (clock.now(), None)
 
     @property
     def folder(self) -> Path:
@@ -206,7 +208,11 @@ class KnowledgeDesk:
         made = self._answerer
         if made is None or made[0] is not index:
             knowledge = self._settings.knowledge
-            thresholds = Thresholds(answer=knowledge.answer_threshold, clarify=knowledge.clarify_threshold)
+            thresholds = Thresholds(
+                answer=knowledge.answer_threshold,
+                clarify=knowledge.clarify_threshold,
+                long_answer=knowledge.long_answer_threshold,
+            )
             made = self._answerer = (index, Answerer(index, self.classifier, thresholds))
         return made[1]
 
@@ -214,11 +220,15 @@ class KnowledgeDesk:
         now = self._clock.now()
         with self._lock:
             with self._database.read() as connection:
-                signature = store.signature(connection, now)
-            if self._index is None or signature != self._signature:
-                articles = [article for article in self.articles() if article.valid_at(now)]
+                signature = store.signature(connection)
+            since, until = self._valid
+            unchanged = since <= now and (until is None or now < until)
+            if self._index is None or signature != self._signature or not unchanged:
+                every = self.articles()
+                articles = [article for article in every if article.valid_at(now)]
                 with self._database.read() as connection:
-                    self._signature = store.signature(connection, now)
+                    self._signature = store.signature(connection)
+                self._valid = (now, _next_change(every, now))
                 encoder = self.encoder
                 self._index = KnowledgeIndex.build(
                     [_searchable(article) for article in articles],
@@ -248,6 +258,12 @@ class KnowledgeDesk:
             review_by=article.review_by.isoformat() if article.review_by else None,
             sha256=article.sha256,
         )
+
+
+def _next_change(articles: Sequence[StoredArticle], now: datetime) -> datetime | None:
+    """Return when the next article becomes valid or ceases to be, None where none will."""
+    ends = [end for article in articles for end in (article.valid_from, article.valid_until)]
+    return min((end for end in ends if end is not None and end > now), default=None)
 
 
 def _is_shipped(path: Path) -> bool:
