@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql
 
+from bot.store.bulk import few_collections
 from bot.store.columns import Instant
 from bot.store.tables import metadata
 from predictors.labels import CONTACT, TROUBLE_KINDS
@@ -189,9 +190,10 @@ def in_batches(
     # The driver's own tuples: no value here needs to be converted, and SQLAlchemy's rows cost as much again.
     cursor = connection.execute(query, parameters).cursor
     parts = []
-    while rows := cursor.fetchmany(ROWS_A_TIME):
-        columns = zip(schema.items(), zip(*rows, strict=True), strict=True)
-        parts.append(pl.DataFrame([pl.Series(name, values, dtype=dtype) for (name, dtype), values in columns]))
+    with few_collections():
+        while rows := cursor.fetchmany(ROWS_A_TIME):
+            columns = zip(schema.items(), zip(*rows, strict=True), strict=True)
+            parts.append(pl.DataFrame([pl.Series(name, values, dtype=dtype) for (name, dtype), values in columns]))
     return pl.concat(parts) if parts else pl.DataFrame(schema=dict(schema))
 
 

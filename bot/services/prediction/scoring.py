@@ -17,6 +17,7 @@ from bot.services.prediction.experience import observed_outcomes
 from bot.services.prediction.order_features import Choose, WarmOrders, feature_frames
 from bot.services.prediction.scored import ScoredBatch, ScoredSubject
 from bot.store import history, models
+from bot.store.bulk import few_collections
 from bot.store.database import Database
 from bot.store.predictions import PREDICTIONS_A_TIME, save_predictions
 from predictors.churn_scoring import purchases_model, score_churn
@@ -80,7 +81,8 @@ class Scorer:
 
     def store(self, kind: str, *, as_of: datetime | None = None) -> int:
         """Score and store all that is recent; return how many subjects."""
-        return sum(len(batch) for batch in self.batches(kind, as_of=as_of))
+        with few_collections():
+            return sum(len(batch) for batch in self.batches(kind, as_of=as_of))
 
     def store_orders(self, order_ids: Sequence[int]) -> int:
         """Predict issues of some orders now, by our ids, and store them; return how many are recent and asked about."""
