@@ -16,8 +16,8 @@ import polars as pl
 from predictors.snapshot import INSTANT
 
 _DAY = 86400.0
-# With more rows of one key than these, keys are added up one by one.
-MOST_STEPS = 512
+# With more rows of a key than these on average, or of any one key, keys are added up one by one: that is quicker then.
+FEW_ROWS_EACH, MOST_STEPS = 24, 4096
 # Before any fact.
 _LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 
@@ -117,7 +117,7 @@ def _added_up(rows: pl.DataFrame, column: str, sums: Sequence[str]) -> pl.DataFr
     order = np.argsort(keys, kind="stable")
     begins = np.flatnonzero(np.diff(keys[order], prepend=keys[order[0]] - 1))
     lengths = np.diff(begins, append=rows.height)
-    if lengths.max() > MOST_STEPS:
+    if rows.height > FEW_ROWS_EACH * len(begins) or lengths.max() > MOST_STEPS:
         return rows.with_columns(pl.col(sums).cum_sum().over(column))
     longest_first = np.argsort(-lengths, kind="stable")
     begins, lengths = begins[longest_first], lengths[longest_first]
