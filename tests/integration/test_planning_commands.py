@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from bot.cli import run
+from bot.services.planning.playbooks import SHIPPED
 
 CONFIG = """\
 shop: {name: Kettle & Co, timezone: Europe/Berlin}
@@ -187,3 +188,27 @@ def test_autonomy_is_shown_and_set_within_what_the_file_says(cli: Cli, capsys: p
     assert run(["playbook", "autonomy", "how_to_start"]) == 0
     assert "cli:ana" in capsys.readouterr().out
     assert cli("playbook", "autonomy", "nobody")[0] == 2
+
+
+def test_past_days_are_walked_without_writing_and_ways_are_moved_to_a_new_version(
+    cli: Cli, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = contents()
+    status, walked = cli("playbook", "simulate", "delivery_at_risk", "--days", "3", "--json")
+    assert status == 0
+    steps = [(row["customer_id"], row["step"], row["decision"], row["at"][:10]) for row in walked]
+    assert ("c1", "first", "suggest", "2026-03-08") in steps
+    assert ("c1", "first", "end", "2026-03-08") in steps
+    assert ("c2", "first", "refuse", "2026-03-10") in steps
+    status, theirs = cli("playbook", "simulate", "delivery_at_risk", "--customer", "c2", "--json")
+    assert (status, [row["reason"] for row in theirs]) == (0, ["no_address"])
+    assert cli("playbook", "simulate", "delivery_at_risk", "--customer", "nobody")[0] == 2
+    assert contents() == before
+    cli("plan")
+    text = Path(SHIPPED / "delivery_at_risk.yaml").read_text()
+    Path("own").mkdir()
+    Path("own/mine.yaml").write_text(text + "# edited\n")
+    Path("config.yaml").write_text(CONFIG + "playbooks: {dir: own}\n")
+    assert run(["playbook", "move", "delivery_at_risk"]) == 0
+    assert capsys.readouterr().out.startswith("1 moved to version ")
+    assert run(["playbook", "move", "delivery_at_risk", "--customer", "nobody"]) == 2
