@@ -107,11 +107,11 @@ def ask(goals: Goals) -> None:
 
 def long_messages(encoder: RememberingEncoder, goals: Goals) -> None:
     """Measure what becomes of long, messy messages."""
-    print(f"\n{'long, messy messages':24}{'decided by':36}right  wrong")
+    print(f"\n{'long, messy messages':26}{'decided by':36}right  wrong")
     found = messy.handled(encoder)
     for row in found:
         print(
-            f"{row.part + f', {row.messages}, {row.answerable} answerable':24}{row.name:36}{row.right:5}{row.wrong:7}"
+            f"{row.part + f', {row.messages}, {row.answerable} answerable':26}{row.name:36}{row.right:5}{row.wrong:7}"
         )
     for part in ("test", "all"):
         ours, chosen, best = (row for row in found if row.part == part)
