@@ -151,9 +151,9 @@ def _reason(found: Allocation, last: StoredAllocation | None, rules: Exploration
         case AllocationWay.EXPIRED:
             chance = found.chances[found.leading]
             return (
-                f"after {rules.days} days {found.leading} leads with a {chance:.0%} chance of being the best, and stays"
+                f"after {rules.days} days {found.leading} leads with a chance of {chance:.0%} to be the best, and stays"
             )
         case AllocationWay.STOPPED:
             return gone
         case AllocationWay.MOVED:
-            return f"{found.leading} has a {found.chances[found.leading]:.0%} chance of being the best"
+            return f"{found.leading} leads with a chance of {found.chances[found.leading]:.0%} to be the best"

@@ -70,7 +70,7 @@ def _chance(chance: float) -> str:
     """Write a chance; what is nearly sure is not decided for that, so no 100 % stands beside "not decided"."""
     if chance > 0.99:
         return "more than a 99% chance"
-    return "less than a 1% chance" if chance < 0.01 else f"a {chance:.0%} chance"
+    return "less than a 1% chance" if chance < 0.01 else f"{chance:.0%} chance"
 
 
 def _missing(more_customers: int | None) -> str:
