@@ -220,12 +220,16 @@ class Planner:
         suggested = [(one, ruling) for one, ruling in rulings if ruling.decision is PlanDecision.SUGGEST]
         refused = [(one, ruling) for one, ruling in rulings if ruling.decision is not PlanDecision.SUGGEST]
         lines: list[PlanLine] = []
+        if not dry_run:
+            # The held-out come first: whoever dies after the last suggestion leaves a day that is full, in which nobody is
+            # drawn any more, and the arms would not be of one kind.
+            self._store.refusals([found for found in refused if found[1].draws], now, today)
         drafter = Drafter(self._settings, self._catalogue, self._preview if dry_run else self._index)
         for batch in batches(suggested, SUGGESTIONS_A_TIME):
             drafted = [(one, *_draft(drafter, one, ruling, names)) for one, ruling in batch]
             lines += [line_of(*each) for each in drafted] if dry_run else self._store.suggestions(drafted, now, today)
         if not dry_run:
-            self._store.refusals(refused, now, today)
+            self._store.refusals([found for found in refused if not found[1].draws], now, today)
         return lines + [line_of(one, ruling) for one, ruling in refused]
 
     def _product_names(self, connection: Connection, candidates: Sequence[Considered]) -> dict[int, str]:
