@@ -210,7 +210,8 @@ _EVENTS = (
     .where(
         touchpoints.c.customer_id.in_(_PEOPLE),
         touchpoints.c.recorded_at <= sa.bindparam("known_by", type_=touchpoints.c.recorded_at.type),
-        touchpoints.c.kind.in_(sa.bindparam("kinds", expanding=True)),
+        # Written so that no index on kinds fits: by that one SQLite would go through the whole shop for each page of customers.
+        sa.func.coalesce(touchpoints.c.kind, "").in_(sa.bindparam("kinds", expanding=True)),
     )
     .order_by(touchpoints.c.occurred_at, touchpoints.c.id)
 )

@@ -132,7 +132,7 @@ def _statement() -> sa.Select[Any]:
             _EVENT,
             person=known.customer_id, word=known.kind, number=known.order_id, at=known.occurred_at, row=known.id,
         ).where(
-            among(known.customer_id, "people"), among(known.kind, "kinds"),
+            among(known.customer_id, "people"), among(sa.func.coalesce(known.kind, ""), "kinds"),  # as in `journeys`
             known.recorded_at <= sa.bindparam("known_by", type_=_INSTANT),
         ),
         _rows(_CONTACT, person=one.customer_id, number=one.id, at=when, row=one.id).where(
