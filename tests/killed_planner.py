@@ -22,6 +22,7 @@ import sqlalchemy as sa
 
 from bot.clock import ManualClock
 from bot.config import Settings
+from bot.services.planning import plan_store
 from bot.services.planning import planner as planning
 from bot.services.planning.large_shop import PLAN, LargeShop, PlanningTask
 from bot.services.planning.parts import Parts
@@ -47,7 +48,7 @@ def main() -> None:
     settings, catalogue = Settings.model_validate(SETTINGS), Catalogue.load()
     playbooks = load_playbooks(settings, catalogue.names)
     # More transactions, and more places to die between them.
-    planning.SUGGESTIONS_A_TIME, planning.REFUSALS_A_TIME = 3, 4
+    planning.SUGGESTIONS_A_TIME, plan_store.REFUSALS_A_TIME = 3, 4  # type: ignore[attr-defined]
 
     def plan(where: str, now: datetime, at_statement: Callable[[int], None]) -> int:
         """Plan in a process of its own; return how many statements that took, 0 where it was killed."""

@@ -58,6 +58,13 @@ def test_who_writes_in_slack_that_mails_must_stop_gets_no_more_mails(talk: Talk,
         assert is_suppressed(connection, "email", ["maria@mail.example"]) == {"maria@mail.example"}
 
 
+def test_who_wants_no_more_messages_at_all_is_not_written_to_the_other_way_round(talk: Talk) -> None:
+    assert talk.say("Please don't contact me again").decision is ConversationDecision.OPT_OUT
+    assert consents(talk, talk.customer_id) == {"slack": False, "email": False}
+    with talk.database.read() as connection:
+        assert is_suppressed(connection, "email", ["maria@mail.example"]) == {"maria@mail.example"}
+
+
 def test_a_bare_stop_ends_the_channel_that_it_came_by(talk: Talk) -> None:
     talk.say("STOP")
     assert consents(talk, talk.customer_id) == {"slack": False, "email": None}

@@ -30,6 +30,7 @@ from bot.store.ratings import tries_of_bot
 from bot.store.shop import Customer, add_touchpoint, customer
 from messages.answers import Answer, Decision, KnownIntent
 from messages.asked import Said, said
+from messages.contact_reach import ends_every_channel
 from messages.contact_wish import ContactWish, contact_wish, says_more_than_a_request
 from messages.feelings import Feeling
 
@@ -306,7 +307,10 @@ class Dialogue:
         person = customer(connection, utterance.customer_id) if utterance.customer_id is not None else None
         if person is None:
             return new
-        named = {channel for channel, words in _NAMED.items() if words.search(utterance.text[:4_000])}
+        asked = utterance.text[:4_000]
+        named = {channel for channel, words in _NAMED.items() if words.search(asked)}
+        if not named and ends_every_channel(asked):
+            named = set(_NAMED)
         ended = [
             end_contact(
                 connection,

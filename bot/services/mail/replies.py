@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from bot.config import Settings
 from bot.decide.lifecycle import OutreachState
+from bot.decide.playbook_reading import CHANNELS
 from bot.services.conversation.conversations import ConversationDecision, Inbound, record_inbound
 from bot.services.conversation.dialogue import Reason
 from bot.services.mail.effects import CHANNEL, Done, Effect, ToAnswer
@@ -32,6 +33,7 @@ from bot.store.optout import end_contact
 from bot.store.outreach import change_state, outreach
 from bot.store.shop import add_touchpoint, customer
 from messages.answers import KnownIntent, speaks_of_danger
+from messages.contact_reach import ends_every_channel
 from messages.contact_wish import says_more_than_a_request
 
 __all__ = ["MailReason", "Replies"]
@@ -123,7 +125,13 @@ class Replies:
             return Done(effect=Effect.OPTED_OUT if new else Effect.ALREADY_OUT)
         origin = "email_reply" if mail.text.strip() or mail.kind is not MailKind.REPLY else "email_mailto"
         evidence = f"{CHANNEL}:{stored.key}"
-        ended = [end_contact(connection, one, CHANNEL, origin=origin, evidence=evidence, now=now) for one in people]
+        # A button and a bare word are about mails; who wants no more messages means each way.
+        channels = CHANNELS if ends_every_channel(mail.text[:4_000]) else (CHANNEL,)
+        ended = [
+            end_contact(connection, one, channel, origin=origin, evidence=evidence, now=now)
+            for one in people
+            for channel in channels
+        ]
         from_there = match is not None and match.letter.went_to(mail.sender)
         done = Done(
             effect=Effect.OPTED_OUT if any(ended) else Effect.ALREADY_OUT,
