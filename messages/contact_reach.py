@@ -15,7 +15,7 @@ __all__ = ["ends_every_channel"]
 # Words about being written to at all, in folded text (`folded`): they name no mail, no list and no chat.
 _EVERY = re.compile(
     r"\b(?:"
-    r"no (?:more|further) (?:messages?|contact|communications?)|(?:stop|quit) (?:all )?(?:contacting|messaging|messages|contact)"
+    r"no (?:more|further) (?:messages?|contact|communications?)|(?:stop|quit) (?:all )?contact(?:ing)?|stop all messages"
     r"|(?:do not|don't|never)(?: ever)? (?:contact|message|write to) me|leave me (?:alone|in peace)"
     r"|keine (?:weiteren )?nachrichten|(?:nicht|nie) (?:mehr|wieder) (?:kontaktieren|anschreiben)|kontaktier\w* (?:sie )?mich nicht"
     r"|lass\w* (?:sie )?mich in (?:ruhe|frieden)"

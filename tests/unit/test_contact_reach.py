@@ -25,7 +25,16 @@ def test_words_about_every_message_reach_every_channel(words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", ["STOP", "Unsubscribe", "Remove me from this list", "Abmelden", "Quiero más mensajes", ""]
+    "words",
+    [
+        "STOP",
+        "Please stop messaging me",
+        "Unsubscribe",
+        "Remove me from this list",
+        "Abmelden",
+        "Quiero más mensajes",
+        "",
+    ],
 )
 def test_a_bare_word_reaches_the_channel_that_it_came_by(words: str) -> None:
     assert not ends_every_channel(words)
