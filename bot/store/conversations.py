@@ -1,7 +1,8 @@
-"""Conversations, what was said in them, and hand-overs to humans.
+"""Conversations and what was said in them.
 
 A customer's words are recorded before anything is decided about them; the decision is written once, by
-compare-and-set. What to decide is `bot.services.conversation.conversations`'s business, sending `bot.store.answers`'.
+compare-and-set. What to decide is `bot.services.conversation.conversations`'s business, sending `bot.store.answers`',
+hand-overs to humans `bot.store.handoffs`'.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from bot.errors import NotFound
-from bot.store.enums import Author, ConversationState, Direction, HandoffState
+from bot.store.enums import Author, ConversationState, Direction
 from bot.store.jobs import wake_utterance
 from bot.store.once import insert_once
 from bot.store.tables import metadata
@@ -23,9 +24,7 @@ from bot.store.tables import metadata
 __all__ = [
     "BotUtterance",
     "Conversation",
-    "Handoff",
     "InboundUtterance",
-    "active_handoff",
     "add_inbound",
     "add_outbound",
     "change_conversation",
@@ -33,23 +32,14 @@ __all__ = [
     "count_utterances",
     "decide_inbound",
     "feelings_of",
-    "handoff",
     "inbound_of",
     "last_of_bot",
-    "mark_answered",
-    "mark_urgent",
-    "move_handoff",
     "open_conversation",
-    "open_handoff",
     "undecided",
 ]
 
 conversations = metadata.tables["conversations"]
 utterances = metadata.tables["utterances"]
-handoffs = metadata.tables["handoffs"]
-
-# Hand-overs that a human still has to look after.
-ACTIVE = (HandoffState.OPEN.value, HandoffState.TAKEN.value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,21 +93,6 @@ class BotUtterance:
     article_version_id: int | None
     text: str
     occurred_at: datetime
-
-
-@dataclass(frozen=True, kw_only=True)
-class Handoff:
-    """A conversation given to a human, with the reason."""
-
-    id: int
-    conversation_id: int
-    reason: str
-    state: HandoffState
-    urgent: bool
-    owner: str | None
-    opened_at: datetime
-    due_at: datetime | None
-    closed_at: datetime | None
 
 
 def open_conversation(
@@ -315,70 +290,6 @@ def count_utterances(connection: Connection, conversation_id: int) -> int:
     return int(connection.execute(statement).scalar_one())
 
 
-def open_handoff(connection: Connection, conversation_id: int, reason: str, urgent: bool, now: datetime) -> int:
-    """Give a conversation to a human; return the hand-over's id."""
-    values = {
-        "conversation_id": conversation_id,
-        "reason": reason,
-        "state": HandoffState.OPEN.value,
-        "urgent": urgent,
-        "opened_at": now,
-    }
-    return int(connection.execute(sa.insert(handoffs).values(**values).returning(handoffs.c.id)).scalar_one())
-
-
-def active_handoff(connection: Connection, conversation_id: int) -> Handoff | None:
-    """Return the hand-over of a conversation that a human still looks after."""
-    statement = (
-        sa.select(handoffs)
-        .where(handoffs.c.conversation_id == conversation_id, handoffs.c.state.in_(ACTIVE))
-        .order_by(handoffs.c.id.desc())
-        .limit(1)
-    )
-    return _handoff(connection.execute(statement).first())
-
-
-def handoff(connection: Connection, handoff_id: int) -> Handoff:
-    """Return one hand-over.
-
-    Raises
-    ------
-    NotFound
-        There is none with this id.
-    """
-    found = _handoff(connection.execute(sa.select(handoffs).where(handoffs.c.id == handoff_id)).first())
-    if found is None:
-        raise NotFound(f"there is no hand-over {handoff_id}")
-    return found
-
-
-def move_handoff(
-    connection: Connection,
-    handoff_id: int,
-    to: HandoffState,
-    *,
-    owner: str | None = None,
-    closed_at: datetime | None = None,
-) -> bool:
-    """Move an active hand-over; False says that nobody looks after it any more."""
-    values: dict[str, Any] = {"state": to.value, "closed_at": closed_at}
-    if owner is not None:
-        values["owner"] = owner
-    statement = sa.update(handoffs).where(handoffs.c.id == handoff_id, handoffs.c.state.in_(ACTIVE))
-    return connection.execute(statement.values(**values)).rowcount == 1
-
-
-def mark_urgent(connection: Connection, handoff_id: int) -> None:
-    """Say that a hand-over cannot wait: by when it is due is to be set anew."""
-    calm = sa.update(handoffs).where(handoffs.c.id == handoff_id, handoffs.c.urgent.is_(False))
-    connection.execute(calm.values(urgent=True, due_at=None, reminded_at=None))
-
-
-def mark_answered(connection: Connection, handoff_id: int) -> None:
-    """Say that the customer has an answer: nothing is due until they write again."""
-    connection.execute(sa.update(handoffs).where(handoffs.c.id == handoff_id).values(due_at=None, reminded_at=None))
-
-
 def _conversation(row: Any) -> Conversation:
     return Conversation(**{**row._mapping, "state": ConversationState(row.state)})
 
@@ -391,10 +302,3 @@ def _inbound(row: Any) -> InboundUtterance | None:
     values = {name: row._mapping[name] for name in InboundUtterance.__dataclass_fields__ if name not in own}
     values |= {name: said.get(name) for name in own}
     return InboundUtterance(**values)
-
-
-def _handoff(row: Any) -> Handoff | None:
-    if row is None:
-        return None
-    names = Handoff.__dataclass_fields__
-    return Handoff(**{name: row._mapping[name] for name in names} | {"state": HandoffState(row.state)})

@@ -13,11 +13,10 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from bot.store.enums import Author, HandoffState
+from bot.store.handoffs import ACTIVE
 from bot.store.tables import conversations, customers, handoffs, utterances
 
 __all__ = ["OpenDuty", "duties", "last_asked", "set_turn"]
-
-_ACTIVE = (HandoffState.OPEN.value, HandoffState.TAKEN.value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +62,7 @@ def duties(connection: Connection) -> list[OpenDuty]:
         )
         .join(conversations, conversations.c.id == handoffs.c.conversation_id)
         .outerjoin(customers, customers.c.id == conversations.c.customer_id)
-        .where(handoffs.c.state.in_(_ACTIVE))
+        .where(handoffs.c.state.in_(ACTIVE))
         .order_by(handoffs.c.urgent.desc(), handoffs.c.due_at.is_(None), handoffs.c.due_at, handoffs.c.id)
     )
     return [OpenDuty(**{**row._mapping, "state": HandoffState(row.state)}) for row in connection.execute(query)]

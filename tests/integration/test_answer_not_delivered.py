@@ -10,9 +10,10 @@ from bot.channels.base import Knowledge
 from bot.errors import PermanentChannelError, TransientChannelError, UncertainChannelError
 from bot.services.delivery.deliverer import SETTLES_AFTER
 from bot.store import conversations as store
-from bot.store.conversations import Handoff
+from bot.store import handoffs
 from bot.store.database import Database
 from bot.store.enums import ConversationState, HandoffState
+from bot.store.handoffs import Handoff
 from tests.integration.delivery_world import Shop, fails, talk
 
 
@@ -23,7 +24,7 @@ def shop(database: Database) -> Shop:
 
 def human(shop: Shop) -> Handoff | None:
     with shop.database.read() as connection:
-        return store.active_handoff(connection, 1)
+        return handoffs.active_handoff(connection, 1)
 
 
 def test_an_answer_that_was_refused_for_good_is_handed_over(shop: Shop) -> None:
@@ -53,8 +54,8 @@ def test_an_answer_that_is_tried_again_is_handed_over_only_when_all_tries_failed
 def test_an_agent_whose_reply_failed_sees_a_new_hand_over(shop: Shop) -> None:
     talk(shop, "Here.")
     with shop.database.write() as connection:
-        first = store.open_handoff(connection, 1, "no_answer", False, shop.clock.now())
-        store.move_handoff(connection, first, HandoffState.TAKEN, owner="slack:T1:ADA")
+        first = handoffs.open_handoff(connection, 1, "no_answer", False, shop.clock.now())
+        handoffs.move_handoff(connection, first, HandoffState.TAKEN, owner="slack:T1:ADA")
         store.change_conversation(connection, 1, shop.clock.now(), state=ConversationState.HUMAN.value)
     shop.channel.mood = fails(PermanentChannelError("refused"))
     shop.deliverer.drain()
@@ -62,7 +63,7 @@ def test_an_agent_whose_reply_failed_sees_a_new_hand_over(shop: Shop) -> None:
     assert found is not None
     assert (found.id != first, found.reason) == (True, "not_delivered")
     with shop.database.read() as connection:
-        assert store.handoff(connection, first).state is HandoffState.CLOSED
+        assert handoffs.handoff(connection, first).state is HandoffState.CLOSED
 
 
 def test_an_answer_in_doubt_is_shown_to_a_human_once_and_never_sent_again(shop: Shop) -> None:
@@ -77,7 +78,7 @@ def test_an_answer_in_doubt_is_shown_to_a_human_once_and_never_sent_again(shop: 
     assert found is not None
     assert (found.reason, found.urgent) == ("in_doubt", True)
     with shop.database.write() as connection:
-        store.move_handoff(connection, found.id, HandoffState.GIVEN_BACK, closed_at=shop.clock.now())
+        handoffs.move_handoff(connection, found.id, HandoffState.GIVEN_BACK, closed_at=shop.clock.now())
     shop.channel.mood = None
     shop.clock.advance(SETTLES_AFTER)
     assert (shop.deliverer.reconcile(), shop.deliverer.drain().answers, human(shop)) == (0, 0, None)

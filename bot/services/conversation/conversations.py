@@ -20,7 +20,7 @@ from bot.errors import InputError
 from bot.services.conversation.dialogue import ConversationDecision, Dialogue
 from bot.services.knowledge.desk import KnowledgeDesk
 from bot.services.review.wording import Wording
-from bot.store import audit
+from bot.store import audit, handoffs
 from bot.store import conversations as store
 from bot.store.conversations import InboundUtterance
 from bot.store.database import Connection, Database
@@ -184,14 +184,14 @@ class Conversations:
         now = self._clock.now()
         with self._database.write() as connection:
             thread = store.conversation(connection, conversation_id, lock=True)
-            active = store.active_handoff(connection, conversation_id)
+            active = handoffs.active_handoff(connection, conversation_id)
             handoff_id = (
                 active.id
                 if active is not None
-                else store.open_handoff(connection, conversation_id, HandoffReason.AGENT.value, False, now)
+                else handoffs.open_handoff(connection, conversation_id, HandoffReason.AGENT.value, False, now)
             )
-            store.move_handoff(connection, handoff_id, HandoffState.TAKEN, owner=actor)
-            store.mark_answered(connection, handoff_id)
+            handoffs.move_handoff(connection, handoff_id, HandoffState.TAKEN, owner=actor)
+            handoffs.mark_answered(connection, handoff_id)
             # Had the bot's answer been right, nobody would have had to write.
             if (corrected := question_answered(connection, conversation_id)) is not None:
                 source = ExampleSource.AGENT_REPLY
@@ -213,12 +213,12 @@ class Conversations:
         """Let an agent take a hand-over; False says that another agent has it or that it is over."""
         now = self._clock.now()
         with self._database.write() as connection:
-            found = store.handoff(connection, handoff_id)
+            found = handoffs.handoff(connection, handoff_id)
             store.conversation(connection, found.conversation_id, lock=True)
-            found = store.handoff(connection, handoff_id)
+            found = handoffs.handoff(connection, handoff_id)
             if found.state == HandoffState.TAKEN:
                 return found.owner == actor
-            if not store.move_handoff(connection, handoff_id, HandoffState.TAKEN, owner=actor):
+            if not handoffs.move_handoff(connection, handoff_id, HandoffState.TAKEN, owner=actor):
                 return False
             store.change_conversation(connection, found.conversation_id, now, state=ConversationState.HUMAN.value)
             self._audit(connection, actor, "conversation.taken", found.conversation_id, handoff=handoff_id)
@@ -234,7 +234,7 @@ class Conversations:
         """
         now = self._clock.now()
         with self._database.write() as connection:
-            found = store.handoff(connection, handoff_id)
+            found = handoffs.handoff(connection, handoff_id)
             offered = choices_in(connection, found.conversation_id)
             known = set() if offered is None else {key for key, _ in offered.articles} | {None}
             if offered is None or offered.utterance_id != utterance_id or article_id not in known:
@@ -250,9 +250,9 @@ class Conversations:
             thread = store.conversation(connection, conversation_id, lock=True)
             if thread.state != ConversationState.HUMAN:
                 return False
-            active = store.active_handoff(connection, conversation_id)
+            active = handoffs.active_handoff(connection, conversation_id)
             if active is not None:
-                store.move_handoff(connection, active.id, HandoffState.GIVEN_BACK, closed_at=now)
+                handoffs.move_handoff(connection, active.id, HandoffState.GIVEN_BACK, closed_at=now)
             store.change_conversation(connection, conversation_id, now, state=ConversationState.BOT.value)
             self._audit(connection, actor, "conversation.given_back", conversation_id)
         return True
@@ -291,7 +291,7 @@ class Conversations:
     def _duplicate(self, utterance: InboundUtterance) -> Received:
         with self._database.read() as connection:
             known = store.inbound_of(connection, utterance.source, utterance.external_id)
-            active = store.active_handoff(connection, utterance.conversation_id)
+            active = handoffs.active_handoff(connection, utterance.conversation_id)
         assert known is not None
         assert known.decision is not None
         return Received(

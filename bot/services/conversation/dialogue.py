@@ -13,31 +13,28 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from bot.config import Settings
-from bot.decide.lifecycle import OutreachState
 from bot.decide.patience import has_had_enough
+from bot.services.conversation.check_in_replies import answered_check_in, note_reply
+from bot.services.conversation.opting_out import opt_out
 from bot.services.conversation.order_news import order_news, says_not_received
 from bot.services.conversation.support_hours import TeamHours
 from bot.services.review.cards import customer_zone
 from bot.services.review.wording import Wording
 from bot.store import conversations as store
-from bot.store.consent import suppress
+from bot.store import handoffs
 from bot.store.conversations import Conversation, InboundUtterance
 from bot.store.database import Connection
 from bot.store.enums import Author, ConversationState
-from bot.store.optout import end_contact
-from bot.store.outreach import Outreach, change_state, list_outreach
+from bot.store.outreach import Outreach
 from bot.store.ratings import tries_of_bot
-from bot.store.shop import Customer, add_touchpoint, customer
+from bot.store.shop import Customer
 from messages.answers import Answer, Decision, KnownIntent
 from messages.asked import Said, said
-from messages.contact_reach import ends_every_channel
 from messages.contact_wish import ContactWish, contact_wish, says_more_than_a_request
 from messages.feelings import Feeling
 
 __all__ = ["CarriedOut", "ConversationDecision", "Dialogue", "Reason"]
 
-# A message this long after the last check-in is no reply to it.
-REPLY_WINDOW = timedelta(days=60)
 # In Slack, all that a customer ever writes is one conversation: whoever comes back after so long begins anew.
 NEW_TALK = timedelta(days=7)
 # What was tried within so long is the same trouble.
@@ -46,8 +43,6 @@ SAME_TROUBLE = timedelta(days=1)
 CHOICES = 3
 # What says yes to a question back, and to which of the two things asked about it does not say.
 _YES = re.compile(r"(?i)\W*(?:yes|yeah|yep|yup|exactly|correct|ja|ja genau|genau|richtig)(?:\W+(?:please|bitte))?\W*")
-# Who names a channel while opting out means that one, whichever they write by.
-_NAMED = {"email": re.compile(r"(?i)\be-?mail|\bmail(s|en|ing)?\b"), "slack": re.compile(r"(?i)\bslack\b")}
 
 # What is decided before an opt-out in the same words.
 _GOING_BEFORE = (KnownIntent.SAFETY, KnownIntent.HUMAN)
@@ -127,7 +122,7 @@ class Dialogue:
     ) -> CarriedOut | None:
         """Write the decision and its effects; None where somebody else decided about this message."""
         thread = store.conversation(connection, utterance.conversation_id, lock=True)
-        answered = None if person is None else self._answered_outreach(connection, thread, utterance, person, now)
+        answered = None if person is None else answered_check_in(connection, thread, utterance, person, now)
         told = None if answered is None else self._said(answered, utterance, answer)
         step = self._step(connection, thread, utterance, person, answer, version_id, locale, now)
         if told is not None and thread.state != ConversationState.HUMAN:
@@ -150,19 +145,19 @@ class Dialogue:
         ):
             return None
         if person is not None:
-            self._note_reply(connection, thread, utterance, person, answered, told, now)
+            note_reply(connection, thread, utterance, person, answered, told, now)
         human = thread.state == ConversationState.HUMAN
         says = not human and step.decision is not ConversationDecision.SILENT
         if step.decision is ConversationDecision.OPT_OUT:
-            says = self._opt_out(connection, thread, utterance, now) and says
+            says = opt_out(connection, thread, utterance, now) and says
         elif answer.intent in _GOING_BEFORE and contact_wish(utterance.text) is ContactWish.END:
-            self._opt_out(connection, thread, utterance, now)  # who is hurt and wants no more mails gets both
-        active = store.active_handoff(connection, thread.id)
+            opt_out(connection, thread, utterance, now)  # who is hurt and wants no more mails gets both
+        active = handoffs.active_handoff(connection, thread.id)
         handoff_id = active.id if active is not None else None
         if human and handoff_id is not None and step.urgent:
-            store.mark_urgent(connection, handoff_id)
+            handoffs.mark_urgent(connection, handoff_id)
         if not human and step.reason is not None:
-            handoff_id = store.open_handoff(connection, thread.id, step.reason.value, step.urgent, now)
+            handoff_id = handoffs.open_handoff(connection, thread.id, step.reason.value, step.urgent, now)
             store.change_conversation(connection, thread.id, now, state=ConversationState.HUMAN.value)
         if says and step.decision is ConversationDecision.CLARIFY:
             store.change_conversation(connection, thread.id, now, clarifications=thread.clarifications + 1)
@@ -293,78 +288,6 @@ class Dialogue:
         ]
         return "\n\n".join(part.strip() for part in parts)
 
-    @staticmethod
-    def _opt_out(connection: Connection, thread: Conversation, utterance: InboundUtterance, now: datetime) -> bool:
-        """End contact; False says that it was ended before, and nothing need be confirmed.
-
-        It needs less than order data do: whoever the channel vouched for may end contact with themselves, though
-        the thread was begun as somebody else; an unknown sender's address is left alone from now on.
-        """
-        # A Slack sender is `slack:TEAM:USER`; what customers are reached by is the user.
-        sender = utterance.author_id or ""
-        address = sender.rpartition(":")[2] if thread.channel == "slack" else sender
-        new = suppress(connection, thread.channel, address, "opt_out", now) if address else False
-        person = customer(connection, utterance.customer_id) if utterance.customer_id is not None else None
-        if person is None:
-            return new
-        asked = utterance.text[:4_000]
-        named = {channel for channel, words in _NAMED.items() if words.search(asked)}
-        if not named and ends_every_channel(asked):
-            named = set(_NAMED)
-        ended = [
-            end_contact(
-                connection,
-                person,
-                channel,
-                origin=f"{thread.channel}_reply",
-                evidence=f"{utterance.source}:{utterance.external_id}",
-                now=now,
-            )
-            for channel in (thread.channel, *sorted(named - {thread.channel}))
-        ]
-        return any(ended)
-
-    def _note_reply(
-        self,
-        connection: Connection,
-        thread: Conversation,
-        utterance: InboundUtterance,
-        person: Customer,
-        answered: Outreach | None,
-        told: Said | None,
-        now: datetime,
-    ) -> None:
-        if answered is not None:
-            change_state(connection, answered.id, answered.version, [OutreachState.SENT], OutreachState.REPLIED, now)
-            if thread.outreach_id is None:
-                store.change_conversation(connection, thread.id, now, outreach_id=answered.id)
-        add_touchpoint(
-            connection,
-            source="aftercare",
-            external_id=f"reply:{utterance.id}",
-            customer_id=person.id,
-            order_id=answered.order_id if answered is not None else None,
-            kind="reply",
-            occurred_at=utterance.occurred_at,
-            recorded_at=now,
-            channel=thread.channel,
-        )
-        if told is not None and answered is not None:
-            # One answer to one message: the first that is given.
-            add_touchpoint(
-                connection,
-                source="aftercare",
-                external_id=f"{told.kind}:outreach:{answered.id}",
-                customer_id=person.id,
-                order_id=answered.order_id,
-                kind=told.kind,
-                occurred_at=utterance.occurred_at,
-                recorded_at=now,
-                value=told.value,
-                text=told.text,
-                channel=thread.channel,
-            )
-
     def _said(self, answered: Outreach, utterance: InboundUtterance, answer: Answer) -> Said | None:
         """Return what a reply says to a check-in that asked for something; a wish for an end or a human goes before."""
         if answer.intent in (KnownIntent.OPT_OUT, *_GOING_BEFORE):
@@ -372,27 +295,8 @@ class Dialogue:
         asked = self._wording.asks(answered.template)
         return said(asked, utterance.text) if asked else None
 
-    @staticmethod
-    def _answered_outreach(
-        connection: Connection, thread: Conversation, utterance: InboundUtterance, person: Customer, now: datetime
-    ) -> Outreach | None:
-        sent = [
-            one
-            for one in list_outreach(connection, [OutreachState.SENT], customer_id=person.id)
-            if one.channel == thread.channel and one.sent_at is not None and now - one.sent_at <= REPLY_WINDOW
-        ]
-        if thread.channel == "email" and thread.outreach_id is not None:
-            # A mail names what it answers: a second reply to one check-in is no reply to the next.
-            sent = [one for one in sent if one.id == thread.outreach_id]
-        named = [one for one in sent if utterance.in_reply_to and utterance.in_reply_to == _reference(one)]
-        return max(named or sent, key=lambda one: one.sent_at or now, default=None)
-
 
 def _told_together(values: Iterable[Mapping[str, str | None]]) -> tuple[Mapping[str, str | None], ...]:
     """Mark all but the last, so that what stands below them is said once."""
     *others, last = values
     return (*({**one, "more": "yes"} for one in others), last)
-
-
-def _reference(one: Outreach) -> str | None:
-    return one.evidence.get("reference") if isinstance(one.evidence, dict) else None

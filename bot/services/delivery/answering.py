@@ -19,7 +19,7 @@ from bot.services.delivery.departure import Departure
 from bot.services.delivery.handover import Outcome, as_stored, hand_over
 from bot.services.delivery.ownership import certainly_dead
 from bot.services.delivery.reconciling import Asking
-from bot.store import answers, buckets, conversations
+from bot.store import answers, buckets, conversations, handoffs
 from bot.store.answers import PendingAnswer
 from bot.store.controls import STOPPED, controls_held
 from bot.store.database import Connection, Database
@@ -223,8 +223,8 @@ class Answers:
 def _call_a_human(connection: Connection, conversation_id: int, now: datetime, why: HandoffReason) -> None:
     """Hand a conversation over whose last words did not surely arrive; a hand-over under way makes room for this one."""
     conversations.conversation(connection, conversation_id, lock=True)
-    active = conversations.active_handoff(connection, conversation_id)
+    active = handoffs.active_handoff(connection, conversation_id)
     if active is not None:
-        conversations.move_handoff(connection, active.id, HandoffState.CLOSED, closed_at=now)
-    conversations.open_handoff(connection, conversation_id, why.value, True, now)
+        handoffs.move_handoff(connection, active.id, HandoffState.CLOSED, closed_at=now)
+    handoffs.open_handoff(connection, conversation_id, why.value, True, now)
     conversations.change_conversation(connection, conversation_id, now, state=ConversationState.HUMAN.value)

@@ -19,7 +19,7 @@ from bot.services.mail.effects import CHANNEL, Done, Effect, ToAnswer
 from bot.services.mail.inbound import InboundMail, MailKind
 from bot.services.mail.matching import Match, Matcher, Proof
 from bot.services.review.wording import Wording
-from bot.store import audit
+from bot.store import audit, handoffs
 from bot.store import conversations as store
 from bot.store.answers import settle_answer
 from bot.store.consent import suppress
@@ -166,7 +166,7 @@ class Replies:
         danger = speaks_of_danger(inbound.text)
         if not human and (danger or says_more_than_a_request(inbound.text)):
             reason = Reason.SAFETY if danger else Reason.MORE
-            store.open_handoff(connection, thread.id, reason.value, danger, now)
+            handoffs.open_handoff(connection, thread.id, reason.value, danger, now)
             store.change_conversation(connection, thread.id, now, state=ConversationState.HUMAN.value)
         return done
 
@@ -275,7 +275,7 @@ class Replies:
         human = thread.state is ConversationState.HUMAN
         decision = ConversationDecision.SILENT if human else ConversationDecision.HANDOFF
         if _add(connection, thread, inbound, decision, KnownIntent.QUESTION, now) is not None and not human:
-            store.open_handoff(connection, thread.id, reason.value, False, now)
+            handoffs.open_handoff(connection, thread.id, reason.value, False, now)
             store.change_conversation(connection, thread.id, now, state=ConversationState.HUMAN.value)
 
 

@@ -17,7 +17,7 @@ from bot.services.conversation.conversations import HandoffReason
 from bot.services.mail.effects import CHANNEL, RETURNED, Done, Effect
 from bot.services.mail.inbound import InboundMail
 from bot.services.mail.matching import Match, Matcher
-from bot.store import audit, conversations
+from bot.store import audit, conversations, handoffs
 from bot.store.answers import settle_answer
 from bot.store.consent import address_hash, suppress
 from bot.store.database import Connection
@@ -153,8 +153,8 @@ def _fail_answer(connection: Connection, one: Letter, reason: str, now: datetime
     mark_bounced(connection, one, reason)
     assert one.conversation_id is not None
     conversations.conversation(connection, one.conversation_id, lock=True)
-    active = conversations.active_handoff(connection, one.conversation_id)
+    active = handoffs.active_handoff(connection, one.conversation_id)
     if active is not None:
-        conversations.move_handoff(connection, active.id, HandoffState.CLOSED, closed_at=now)
-    conversations.open_handoff(connection, one.conversation_id, HandoffReason.NOT_DELIVERED.value, True, now)
+        handoffs.move_handoff(connection, active.id, HandoffState.CLOSED, closed_at=now)
+    handoffs.open_handoff(connection, one.conversation_id, HandoffReason.NOT_DELIVERED.value, True, now)
     conversations.change_conversation(connection, one.conversation_id, now, state=ConversationState.HUMAN.value)
