@@ -7,10 +7,10 @@ character is read once, an unfinished tag or comment ends the text, and nothing 
 
 from __future__ import annotations
 
-import html as entities
 import re
 from typing import NamedTuple
 
+from messages.html_tokens import Begin, End, tokens, unescaped
 from messages.quoting import SEPARATOR
 
 __all__ = ["MAX_HTML_CHARACTERS", "html_to_text"]
@@ -20,12 +20,8 @@ MAX_HTML_CHARACTERS = 262_144
 # Just more than `own_words` reads, so that it can tell that it did not read all.
 _MAX_TEXT_CHARACTERS = 70_000
 _MAX_LINES = 3_100
-_MAX_LINK = 2_000
-_MAX_ATTRIBUTES = 64
 _MAX_DEPTH = 8
 _DROPPED = frozenset({"head", "script", "style", "title", "template", "svg", "object", "noembed", "iframe", "select"})
-# Their content is no markup: only their own closing tag ends them.
-_RAW = {name: re.compile(rf"</{name}", re.IGNORECASE) for name in ("script", "style", "title", "iframe", "noembed")}
 # Elements that hold others and are always closed; the rest needs no book-keeping.
 _NESTING = frozenset(
     {
@@ -47,12 +43,6 @@ _NESTING = frozenset(
 )
 _BREAKING = _NESTING - {"td", "th"} | {"body", "dd", "dl", "dt", "fieldset", "form", "hr", "html", "li"}
 _PARAGRAPHS = frozenset({"p", "h1", "h2", "h3", "h4", "h5", "h6"})
-# What begins a tag, a comment or a declaration, and the end of a tag without attributes; any other `<` is a character.
-_MARKUP = re.compile(r"<(?:(?P<name>/?[A-Za-z][A-Za-z0-9:_-]{0,40})(?P<end>\s*+/?>)?|[!?])")
-_ATTRIBUTE = re.compile(
-    r"""[\s/]*+(?:(?P<end>>)|(?P<name>[^\s/>=][^\s/>=]*+)(?:\s*+=\s*+(?:"(?P<two>[^"]*+)"|'(?P<one>[^']*+)'|(?P<bare>[^\s>"'][^\s>]*+)?))?)"""
-)
-_ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});?")
 _SPACE = re.compile(r"[ \t\r\n\f\v\xa0\u2000-\u200a\u202f\u3000]+")
 # By class, id or name, without the prefixes that Yahoo (ydp…) and Outlook (x_) put before them.
 _QUOTE_NAMES = re.compile(
@@ -186,58 +176,24 @@ class _Reader:
         self._link: tuple[str, list[str]] | None = None
 
     def read(self) -> None:
-        source, position = self._source, 0
-        while 0 <= position < len(source) and not self._writer.full:
-            tag = _MARKUP.search(source, position)
-            if (end := tag.start() if tag else len(source)) > position:
-                self._text(source[position:end])
-            position = -1 if tag is None else self._tag(tag) if tag["name"] else self._skip(tag.start())
+        for token in tokens(self._source):
+            if isinstance(token, str):
+                self._text(token)
+            elif isinstance(token, End):
+                self._close(token.name)
+            elif isinstance(token, Begin):
+                self._begin(token.name, token.attributes)
+            if self._writer.full:
+                break
         self._end_link()
 
     def _text(self, source: str) -> None:
         if self._dropped or not source:
             return
-        text = _unescaped(source)
+        text = unescaped(source)
         if self._link is not None:
             self._link[1].append(text)
         self._writer.words(text, bool(self._kept))
-
-    def _skip(self, start: int) -> int:
-        """Return the place behind a comment or a declaration, -1 where it never ends."""
-        comment = self._source.startswith("<!--", start)
-        end = self._source.find("-->" if comment else ">", start + 4 * comment)
-        return -1 if end < 0 else end + (3 if comment else 1)
-
-    def _tag(self, tag: re.Match[str]) -> int:
-        """Read a tag; return the place behind it, -1 where it never ends."""
-        name, position = tag["name"].lower(), tag.end()
-        attributes: dict[str, str] = {}
-        if tag["end"] is None:
-            attributes, position = self._attributes(position)
-            if position < 0:
-                return -1
-        if name[0] == "/":
-            self._close(name[1:])
-            return position
-        if name in _RAW:
-            closing = _RAW[name].search(self._source, position)
-            return closing.start() if closing else -1
-        self._begin(name, attributes)
-        return position
-
-    def _attributes(self, position: int) -> tuple[dict[str, str], int]:
-        attributes: dict[str, str] = {}
-        for _ in range(_MAX_ATTRIBUTES):
-            found = _ATTRIBUTE.match(self._source, position)
-            if found is None:
-                return attributes, -1
-            position = found.end()
-            if found["end"]:
-                return attributes, position
-            value = found["two"] or found["one"] or found["bare"] or ""
-            attributes.setdefault(found["name"][:40].lower(), value[:_MAX_LINK])
-        end = self._source.find(">", position)
-        return attributes, end + 1 if end >= 0 else -1
 
     def _begin(self, name: str, attributes: dict[str, str]) -> None:
         if not self._dropped:
@@ -277,7 +233,7 @@ class _Reader:
             self._writer.words(" ")
         elif name == "a":
             self._end_link()
-            self._link = (_unescaped(attributes.get("href", "")), [])
+            self._link = (unescaped(attributes.get("href", "")), [])
         elif name == "img" and len(alt := attributes.get("alt", "")) <= 4:
             self._text(alt)  # an emoji
 
@@ -335,11 +291,6 @@ class _Reader:
             return
         if address not in words and words not in address and not any(c.isspace() for c in address):
             self._writer.words(f" <{address}>", bool(self._kept))
-
-
-def _unescaped(source: str) -> str:
-    """Replace entities one by one: all at once, a number of thousands of digits would raise."""
-    return _ENTITY.sub(lambda found: entities.unescape(found.group()), source) if "&" in source else source
 
 
 def _is_quotation(name: str, names: str, attributes: dict[str, str], style: str) -> bool:

@@ -1,115 +1,113 @@
-"""Reading articles from Markdown files with YAML front matter; every problem named with file and line.
+"""Reading articles from files: Markdown with YAML front matter here, other kinds by the modules named below.
 
-Files may come from anywhere: sizes are capped, YAML aliases refused, links out of the folder not followed.
-Storing versions is `bot.services.knowledge.desk`'s business.
+Files may come from anywhere: sizes are capped, YAML aliases refused, links out of the folder not followed; every
+problem is named with file and place. Storing versions is `bot.services.knowledge.desk`'s business.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
-__all__ = ["SHIPPED_ARTICLES", "ArticleFile", "Problem", "read_article", "read_folder"]
+from messages.article_checks import KEYS, MAX_LIST, ArticleFile, Problem, Values, checked
+from messages.article_exports import read_export
+from messages.article_pages import read_html
+from messages.article_tables import read_table
+
+__all__ = ["SHIPPED_ARTICLES", "ArticleFile", "Problem", "Reading", "read_article", "read_files", "read_folder"]
 
 # Samples of an invented shop, for the demo and for the first look.
 SHIPPED_ARTICLES = Path(__file__).with_name("articles")
 MAX_FILE_BYTES = 512_000
+MAX_PAGE_BYTES = 1_000_000
+MAX_EXPORT_BYTES = 50_000_000
 MAX_FRONT_CHARACTERS = 16_000
-MAX_LIST = 50
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_KEYS = ("id", "title", "questions", "tags", "locale", "products", "valid_from", "valid_until", "owner", "review_by")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Problem:
-    """Something to mend in a file; line 0 means the whole file."""
+class Reading(NamedTuple):
+    """What files hold: articles, what is wrong, and how many articles were left out because they are drafts."""
 
-    file: str
-    line: int
-    advice: str
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.advice}" if self.line else f"{self.file}: {self.advice}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ArticleFile:
-    """One article as its file says it; the dates are the shop's own calendar days."""
-
-    id: str
-    title: str
-    body: str
-    questions: tuple[str, ...] = ()
-    tags: tuple[str, ...] = ()
-    locale: str = "en"
-    products: tuple[str, ...] = ()
-    valid_from: date | None = None
-    valid_until: date | None = None
-    owner: str | None = None
-    review_by: date | None = None
-    file: str = ""
-
-    @property
-    def sha256(self) -> str:
-        """Digest of all that makes a version; equal content has an equal digest, wherever the file lies."""
-        content = [getattr(self, name) for name in (*_KEYS, "body")]
-        return hashlib.sha256(json.dumps(content, default=str, ensure_ascii=False).encode()).hexdigest()
+    articles: list[ArticleFile]
+    problems: list[Problem]
+    drafts: int
 
 
 def read_folder(path: Path) -> tuple[list[ArticleFile], list[Problem]]:
-    """Read a Markdown file, or all of a folder and its subfolders; files without front matter are problems.
+    """Read articles as `read_files` does; drafts are not counted."""
+    found = read_files(path)
+    return found.articles, found.problems
 
-    An id that stands twice is a problem of the second file.
+
+def read_files(path: Path) -> Reading:
+    """Read one file of articles, or all of a folder and its subfolders, by what their names end with.
+
+    An id that stands twice is a problem of its second article.
     """
     if path.is_file():
         files = [path]
     else:
         root = path.resolve()
-        files = [f for f in sorted(path.rglob("*.md")) if f.is_file() and f.resolve().is_relative_to(root)]
-    articles: list[ArticleFile] = []
-    problems: list[Problem] = []
+        files = [f for f in sorted(path.rglob("*")) if f.suffix.lower() in ENDINGS and f.is_file()]
+        files = [f for f in files if f.resolve().is_relative_to(root)]
+    found = Reading([], [], 0)
     places: dict[str, str] = {}
     for file in files:
         name = str(file.relative_to(path)) if path.is_dir() else file.name
-        article, found = read_article(file, name)
-        problems.extend(found)
-        if article is None:
-            continue
-        if article.id in places:
-            problems.append(
-                Problem(file=name, line=2, advice=f"the id {article.id} is already that of {places[article.id]}")
-            )
-            continue
-        places[article.id] = name
-        articles.append(article)
-    return articles, problems
+        articles, problems, drafts = _read_file(file, name)
+        found = Reading(found.articles, found.problems + problems, found.drafts + drafts)
+        for article in articles:
+            if article.id in places:
+                advice = f"the id {article.id} is already that of {places[article.id]}"
+                found.problems.append(Problem(file=name, line=article.line, advice=advice))
+                continue
+            places[article.id] = name
+            found.articles.append(article)
+    return found
+
+
+def _read_file(file: Path, name: str) -> Reading:
+    ending = file.suffix.lower()
+    most, read = _READERS.get(ending, _READERS[".md"])
+    source, problem = _source(file, most)
+    if problem is not None:
+        return Reading([], [Problem(file=name, line=problem[0], advice=problem[1])], 0)
+    articles, problems, drafts = read(source, name)
+    return Reading(list(articles), list(problems), drafts)
+
+
+def _source(file: Path, most: int) -> tuple[str, tuple[int, str] | None]:
+    """Return the text of a file, or the line and what is wrong with it."""
+    try:
+        if file.stat().st_size > most:
+            return "", (0, f"is larger than {most // 1000} kB; split it")
+        source = file.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        return "", (0, f"is not UTF-8 text (byte {error.start})")
+    except OSError as error:
+        return "", (0, f"cannot be read ({type(error).__name__})")
+    if "\0" in source:
+        return "", (source[: source.index("\0")].count("\n") + 1, "holds a NUL character; remove it")
+    return source, None
 
 
 def read_article(file: Path, name: str | None = None) -> tuple[ArticleFile | None, list[Problem]]:
-    """Read one file; None and the problems where it is no article."""
+    """Read one Markdown file; None and the problems where it is no article."""
     name = name or file.name
+    source, problem = _source(file, MAX_FILE_BYTES)
+    if problem is not None:
+        return None, [Problem(file=name, line=problem[0], advice=problem[1])]
+    articles, problems, _ = _read_markdown(source, name)
+    return next(iter(articles), None), list(problems)
 
-    def refuse(line: int, advice: str) -> tuple[None, list[Problem]]:
-        return None, [Problem(file=name, line=line, advice=advice)]
 
-    try:
-        if file.stat().st_size > MAX_FILE_BYTES:
-            return refuse(0, f"is larger than {MAX_FILE_BYTES // 1000} kB; split the article")
-        source = file.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        return refuse(0, f"is not UTF-8 text (byte {error.start})")
-    except OSError as error:
-        return refuse(0, f"cannot be read ({type(error).__name__})")
-    if "\0" in source:
-        return refuse(source[: source.index("\0")].count("\n") + 1, "holds a NUL character; remove it")
+def _read_markdown(source: str, name: str) -> tuple[list[ArticleFile], list[Problem], int]:
+    def refuse(line: int, advice: str) -> tuple[list[ArticleFile], list[Problem], int]:
+        return [], [Problem(file=name, line=line, advice=advice)], 0
+
     parts = re.match(r"---[ \t]*\n(.*?)\n---[ \t]*(?:\n|\Z)(.*)", source, re.DOTALL)
     if parts is None:
         return refuse(1, "begin with front matter: a line ---, then `id:` and `title:`, then a line ---")
@@ -119,26 +117,9 @@ def read_article(file: Path, name: str | None = None) -> tuple[ArticleFile | Non
     tree, lines, problem = _front_matter(front)
     if problem is not None:
         return refuse(*problem)
-    reader = _Reader(name, tree, lines)
-    article = ArticleFile(
-        id=reader.text("id", pattern=_ID) or "",
-        title=reader.text("title") or "",
-        body=body,
-        questions=reader.texts("questions"),
-        tags=reader.texts("tags"),
-        locale=reader.text("locale", "en") or "en",
-        products=reader.texts("products"),
-        valid_from=reader.day("valid_from"),
-        valid_until=reader.day("valid_until"),
-        owner=reader.text("owner", required=False),
-        review_by=reader.day("review_by"),
-        file=name,
-    )
-    if not body:
-        reader.problem(front.count("\n") + 3, "the article has no body; write what the customer should know")
-    if article.valid_from and article.valid_until and article.valid_until < article.valid_from:
-        reader.problem(lines.get("valid_until", 1), "valid_until lies before valid_from")
-    return (None if reader.problems else article), reader.problems
+    values = Values(name, tree, lines, line=2)
+    article, problems = checked(values, body, front.count("\n") + 3)
+    return [article] if article is not None else [], problems, 0
 
 
 def _front_matter(front: str) -> tuple[dict[str, Any], dict[str, int], tuple[int, str] | None]:
@@ -156,8 +137,8 @@ def _front_matter(front: str) -> tuple[dict[str, Any], dict[str, int], tuple[int
         lines: dict[str, int] = {}
         for key, _ in root.value:
             line = key.start_mark.line + 2
-            if not isinstance(key, yaml.ScalarNode) or key.value not in _KEYS:
-                return {}, {}, (line, f"unknown key {getattr(key, 'value', '?')!s:.40}; known: {', '.join(_KEYS)}")
+            if not isinstance(key, yaml.ScalarNode) or key.value not in KEYS:
+                return {}, {}, (line, f"unknown key {getattr(key, 'value', '?')!s:.40}; known: {', '.join(KEYS)}")
             if key.value in lines:
                 return {}, {}, (line, f"the key {key.value} stands twice")
             lines[key.value] = line
@@ -170,51 +151,12 @@ def _front_matter(front: str) -> tuple[dict[str, Any], dict[str, int], tuple[int
         return {}, {}, (2, f"the front matter cannot be read ({type(error).__name__})")
 
 
-class _Reader:
-    """Takes values out of the front matter and collects what is wrong with them."""
-
-    def __init__(self, file: str, tree: Mapping[str, Any], lines: Mapping[str, int]) -> None:
-        self._file = file
-        self._tree = tree
-        self._lines = lines
-        self.problems: list[Problem] = []
-
-    def problem(self, line: int, advice: str) -> None:
-        self.problems.append(Problem(file=self._file, line=line, advice=advice))
-
-    def text(
-        self, key: str, default: str | None = None, *, required: bool = True, pattern: re.Pattern[str] | None = None
-    ) -> str | None:
-        value = self._tree.get(key)
-        if value is None:
-            if required and default is None:
-                self.problem(self._lines.get(key, 2), f"{key} is missing")
-            return default
-        if isinstance(value, list | dict) or not str(value).strip() or len(str(value)) > 300:
-            self.problem(self._lines[key], f"{key} must be one line of at most 300 characters")
-            return default
-        text = " ".join(str(value).split())
-        if pattern is not None and not pattern.fullmatch(text):
-            self.problem(self._lines[key], f"{key} may hold letters, digits, dots, hyphens and underscores only")
-        return text
-
-    def texts(self, key: str) -> tuple[str, ...]:
-        value = self._tree.get(key)
-        if value is None:
-            return ()
-        items: Sequence[Any] = value if isinstance(value, list) else [value]
-        if len(items) > MAX_LIST or any(isinstance(i, list | dict) or i is None or len(str(i)) > 300 for i in items):
-            self.problem(self._lines[key], f"{key} must be a list of at most {MAX_LIST} single lines")
-            return ()
-        return tuple(text for item in items if (text := " ".join(str(item).split())))
-
-    def day(self, key: str) -> date | None:
-        value = self._tree.get(key)
-        if value is None:
-            return None
-        if isinstance(value, datetime):
-            return value.date()
-        if not isinstance(value, date):
-            self.problem(self._lines[key], f"{key} must be a day such as 2026-12-31")
-            return None
-        return value
+# Each kind of file by its ending: the most octets, and what reads it.
+_READERS: dict[str, tuple[int, Callable[[str, str], tuple[Sequence[ArticleFile], Sequence[Problem], int]]]] = {
+    ".md": (MAX_FILE_BYTES, _read_markdown),
+    ".html": (MAX_PAGE_BYTES, read_html),
+    ".htm": (MAX_PAGE_BYTES, read_html),
+    ".csv": (MAX_EXPORT_BYTES, read_table),
+    ".json": (MAX_EXPORT_BYTES, read_export),
+}
+ENDINGS = frozenset(_READERS)

@@ -78,14 +78,17 @@ def kb_command() -> None:
 @json_option
 @config_option
 def import_command(path: Path | None, as_json: bool) -> int:
-    """Import Markdown articles from PATH (else knowledge.dir); changed ones become new versions."""
+    """Import articles (.md, .html, .csv, .json) from PATH (else knowledge.dir); changed ones become new versions."""
     with application() as app:
         report = app.knowledge.import_folder(path)
-    counts = {name: getattr(report, name) for name in ("new", "updated", "unchanged", "retired")}
+    counts = {name: getattr(report, name) for name in ("new", "updated", "unchanged", "retired", "drafts")}
     if as_json:
         print_json([{**counts, "problems": [str(problem) for problem in report.problems]}])
     else:
+        drafts = counts.pop("drafts")
         click.echo(", ".join(f"{count} {name}" for name, count in counts.items()))
+        if drafts:
+            click.echo(f"{drafts} left out, being drafts")
         for problem in report.problems:
             click.echo(f"refused {problem}", err=True)
     return 3 if report.problems else 0

@@ -195,3 +195,36 @@ def test_kb_imports_lists_and_shows(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "We wrap for free." in capsys.readouterr().out
     for command in ("lint", "gaps"):
         assert run(["kb", command, "--json", *config]) == 0
+
+
+def test_pages_tables_and_exports_are_imported_once_and_changed_ones_become_versions(
+    desk: KnowledgeDesk, tmp_path: Path
+) -> None:
+    kb = tmp_path / "mixed"
+    kb.mkdir()
+    (kb / "hours.html").write_text("<h1>Opening hours</h1><p>We open at nine.</p>")
+    (kb / "table.csv").write_text("id,title,body\ngifts,Gift wrapping,We wrap for free.\nbad,,x\n")
+    export = [{"id": 1, "title": "Returns", "body": "<p>Within 30 days.</p>", "section_id": 2}]
+    (kb / "export.json").write_text(json.dumps({"articles": [*export, {"id": 2, "draft": True}]}))
+    first = desk.import_folder(kb)
+    assert (first.new, first.drafts) == (3, 1)
+    assert [str(problem) for problem in first.problems] == ["table.csv:3: title is missing"]
+    again = desk.import_folder(kb)
+    assert (again.new, again.updated, again.unchanged) == (0, 0, 3)
+    (kb / "export.json").write_text(json.dumps([{**export[0], "body": "<p>Within 60 days.</p>"}]))
+    (kb / "table.csv").unlink()
+    changed = desk.import_folder(kb)
+    assert (changed.updated, changed.unchanged) == (1, 1)
+    # What no longer stands in a file stays in use, as with Markdown.
+    assert versions(desk._database) == [("gifts", 1), ("hours", 1), ("zendesk-1", 1), ("zendesk-1", 2)]
+    assert {article.external_id for article in desk.articles()} == {"gifts", "hours", "zendesk-1"}
+
+
+def test_an_import_of_a_table_names_the_refused_rows_and_ends_with_status_3(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text("id,title,body\ngifts,Gift wrapping,We wrap for free.\nbad,,x\n")
+    assert run(["kb", "import", str(table), "--json", "--config", str(shop(tmp_path))]) == 3
+    (line,) = capsys.readouterr().out.splitlines()
+    assert (json.loads(line)["new"], json.loads(line)["problems"]) == (1, ["table.csv:3: title is missing"])

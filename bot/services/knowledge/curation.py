@@ -53,7 +53,8 @@ class Curation:
         shelf = Shelf(
             articles=tuple(articles),
             told=frozenset(article.external_id for article in articles if article.valid_at(now)),
-            files={file.file: file.id for file in files},
+            # A file of many articles names each of them behind its own name.
+            files={file.file if file.file.endswith(".md") else f"{file.file}#{file.id}": file.id for file in files},
             samples=frozenset(article.sha256 for article in read_folder(SHIPPED_ARTICLES)[0]),
             unused=frozenset(unused),
             unused_days=unused_days,

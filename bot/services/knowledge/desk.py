@@ -29,7 +29,7 @@ from messages.encoder import TextEncoder, load_encoder
 from messages.errors import EncoderError
 from messages.intents import IntentClassifier
 from messages.knowledge import Article, KnowledgeIndex
-from messages.reading import SHIPPED_ARTICLES, ArticleFile, Problem, read_folder
+from messages.reading import SHIPPED_ARTICLES, ArticleFile, Problem, read_files, read_folder
 
 __all__ = ["AskLine", "ImportReport", "KnowledgeDesk"]
 
@@ -38,12 +38,13 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class ImportReport:
-    """What an import of articles did."""
+    """What an import of articles did; drafts of a help centre are left out."""
 
     new: int
     updated: int
     unchanged: int
     retired: int
+    drafts: int
     problems: tuple[Problem, ...]
 
 
@@ -102,7 +103,7 @@ class KnowledgeDesk:
         return self._settings.path(configured) if configured else SHIPPED_ARTICLES
 
     def import_folder(self, path: Path | None = None) -> ImportReport:
-        """Import a folder of Markdown articles (or one file); good ones land, problems are returned.
+        """Import a folder of articles (or one file); good ones land, problems are returned.
 
         The shipped samples are retired as soon as articles of the shop's own are imported.
 
@@ -113,8 +114,8 @@ class KnowledgeDesk:
         """
         path = path or self.folder
         if not path.exists():
-            raise InputError(f"{path}: no such folder or file; name one with Markdown articles")
-        files, problems = read_folder(path)
+            raise InputError(f"{path}: no such folder or file; name one with articles (.md, .html, .csv or .json)")
+        files, problems, drafts = read_files(path)
         counts = dict.fromkeys(Saved, 0)
         retired = 0
         samples = set() if _is_shipped(path) else {article.sha256 for article in read_folder(SHIPPED_ARTICLES)[0]}
@@ -132,6 +133,7 @@ class KnowledgeDesk:
             updated=counts[Saved.UPDATED],
             unchanged=counts[Saved.UNCHANGED],
             retired=retired,
+            drafts=drafts,
             problems=tuple(problems),
         )
         log.info("articles_imported", new=report.new, updated=report.updated, problems=len(problems), retired=retired)
