@@ -1,10 +1,10 @@
 """Search, intents and `ask` on real texts, beside named peers in the same run.
 
-    python -m benchmarks.knowledge [search|intents|ask|messy]...        (default: all four)
+    python -m benchmarks.knowledge [search|intents|ask|messy|answerability]...        (default: all)
 
 The texts are those of AFTERCARE_DATA/text, else of ../shared/data/text. Each peer's difference to ours is given with its 95 % paired
 bootstrap interval; below zero it is behind. `ask` runs as a process of its own on one core; its times hold for a
-machine that does nothing else, so the processor's time stands beside the clock's. Progress goes to stderr. The exit
+machine that does nothing else, so the processor's time stands beside the clock's. `answerability` draws docs/pictures/answerability.svg. Progress goes to stderr. The exit
 status is 1 where a goal is missed, 2 where the texts are absent.
 """
 
@@ -17,10 +17,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.answering import messy, ranking, recognition
+from benchmarks.answering import answerability, messy, ranking, recognition
 from benchmarks.answering.ranking import Ranked
 from benchmarks.answering.recognition import Recognised
 from benchmarks.answering.texts import RememberingEncoder, text_folder
+from messages.answerable import Costs
 
 RECALL = 0.95
 BANKING, BANKING_OF_FEW = 0.94, 0.85
@@ -120,6 +121,30 @@ def long_messages(encoder: RememberingEncoder, goals: Goals) -> None:
             goals.at_least(f"{part}: right beside a {rival.name}", ours.right / max(rival.right, 1), RIGHT_FACTOR)
 
 
+def answerable(folder: Path, encoder: RememberingEncoder, goals: Goals) -> None:
+    """Measure how many messages are answered at a precision, with intents left out."""
+    precision = answerability.PRECISION
+    ways = {"at the shipped costs": Costs(), "at half of them": Costs(wrong_answer=Costs().wrong_answer / 2)}
+    print(f"\n{'answerability':24}messages  share answered at precision {precision}: model  threshold")
+    shops = answerability.judged(folder, encoder)
+    for shop in shops:
+        (ours, fixed), trial = shop.coverages, shop.trial
+        print(f"{shop.data:24}{len(shop.right):8}{ours:42.3f}{fixed:11.3f}")
+        for name, costs in ways.items():
+            share, right = shop.at_costs(costs)
+            print(f"  {name}: {share:.3f} answered, precision {right:.3f}")
+        print(
+            f"  own trial of {trial.asked}: {trial.right} right, {trial.wrong} wrong, cost {trial.cost:.0f};"
+            f" the threshold {trial.threshold_right}, {trial.threshold_wrong}, cost {trial.threshold_cost:.0f};"
+            f" at its precision {trial.matched} right: {'the model' if trial.won else 'the threshold'} decides"
+        )
+    answerability.PICTURE.write_text(answerability.curves(shops) + "\n", encoding="utf-8")
+    for shop in shops:
+        ours, fixed = shop.coverages
+        goals.at_least(f"{shop.data}, coverage ahead of a threshold", ours - fixed, 0.0)
+        goals.at_least(f"{shop.data}, precision at the shipped costs", shop.at_costs(Costs())[1], precision)
+
+
 def _print(rows: Sequence[Recognised]) -> None:
     for row in rows:
         auroc = f"{row.auroc:.4f}" if row.auroc is not None else "     -"
@@ -132,7 +157,7 @@ def _gap(row: Ranked | Recognised) -> str:
 
 def main() -> int:
     """Measure what was asked for."""
-    asked = set(sys.argv[1:]) or {"search", "intents", "ask", "messy"}
+    asked = set(sys.argv[1:]) or {"search", "intents", "ask", "messy", "answerability"}
     folder = text_folder()
     if not folder.is_dir():
         print(f"{folder} is absent")
@@ -143,6 +168,8 @@ def main() -> int:
         ask(goals)
     if "messy" in asked:
         long_messages(encoder, goals)
+    if "answerability" in asked:
+        answerable(folder, encoder, goals)
     if "search" in asked:
         search(folder, encoder, goals)
     if "intents" in asked:

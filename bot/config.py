@@ -239,6 +239,8 @@ def _contradictions(settings: Settings) -> list[tuple[str, str]]:
         problems.append(("predictors.bands", "medium must be below high"))
     if settings.knowledge.clarify_threshold > settings.knowledge.answer_threshold:
         problems.append(("knowledge.clarify_threshold", "must not be above knowledge.answer_threshold"))
+    if settings.knowledge.costs.handoff >= settings.knowledge.costs.wrong_answer:
+        problems.append(("knowledge.costs.handoff", "must be below knowledge.costs.wrong_answer"))
     caps = settings.policy.caps
     if not caps.day <= caps.week <= caps.month:
         problems.append(("policy.caps", "day must not be above week, nor week above month"))

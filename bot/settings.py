@@ -262,10 +262,18 @@ class Gaps(Section):
     tell_days: PositiveInt = 30
 
 
+class AnswerCosts(Section):
+    """What a wrong answer costs against a hand-over, in any unit."""
+
+    wrong_answer: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 20.0
+    handoff: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+
+
 class Knowledge(Section):
     dir: str = ""
     encoder: Encoder = Encoder()
     gaps: Gaps = Gaps()
+    costs: AnswerCosts = AnswerCosts()
     answer_threshold: Annotated[float, Field(ge=0, le=1)] = 0.62
     clarify_threshold: Annotated[float, Field(ge=0, le=1)] = 0.45
     long_answer_threshold: Annotated[float, Field(ge=0, le=1)] = 0.52

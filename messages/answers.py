@@ -17,13 +17,16 @@ from typing import Any
 
 import yaml
 
+from messages.answerable import Answerability, Costs
 from messages.contact_wish import ContactWish, contact_wish
 from messages.encoder import TextEncoder
 from messages.intents import IntentClassifier
 from messages.knowledge import Article, Hit, KnowledgeIndex
+from messages.languages import language_of
 from messages.replies import own_words
 
 __all__ = [
+    "SHORT_CHARACTERS",
     "Answer",
     "Answerer",
     "Decision",
@@ -37,8 +40,8 @@ __all__ = [
 _DATA = Path(__file__).with_name("intents.yaml")
 # Other sentences bury the question: besides the whole, those that ask are searched, at most this many.
 _MAX_SENTENCES = 6
-# The classifier alone decides on short messages only; it was taught by single sentences.
-_CLASSIFIED_CHARACTERS = 300
+# The classifier alone, and what was learned from sample questions, decide on short messages only: single sentences taught them.
+SHORT_CHARACTERS = 300
 # Thanks without a word, as a sign or as Slack writes it.
 _APPLAUSE = re.compile(
     r"\s*(?:(?:[👍👌🙏👏🎉💯❤♥][\U0001F3FB-\U0001F3FF\uFE0F]?"
@@ -144,14 +147,24 @@ class Answerer:
         The articles that may be cited.
     classifier : IntentClassifier
         Fitted on the known intents; see `known_intents`.
+    answerable : Answerability, optional
+        Decides about short messages instead of `thresholds.answer`, at `costs`.
     """
 
     def __init__(
-        self, index: KnowledgeIndex, classifier: IntentClassifier, thresholds: Thresholds | None = None
+        self,
+        index: KnowledgeIndex,
+        classifier: IntentClassifier,
+        thresholds: Thresholds | None = None,
+        *,
+        answerable: Answerability | None = None,
+        costs: Costs | None = None,
     ) -> None:
         self._index = index
         self._classifier = classifier
         self._thresholds = thresholds or Thresholds()
+        self._answerable = answerable
+        self._costs = costs or Costs()
         self._by_id = {article.id: article for article in index.articles}
 
     def answer(
@@ -179,14 +192,13 @@ class Answerer:
             return Answer(intent=KnownIntent.QUESTION, decision=Decision.HANDOFF, confidence=0.0)
         intent, sure = self.intent_of(question)
         queries = asking_sentences(question)
-        bar = self._bar(queries[0])
         # A question in one language may stand among courtesies in another.
-        hits = self._search(queries, language_of(" ".join(queries[1:]) or question, locale), products, bar)
+        hits, enough = self._search(queries, language_of(" ".join(queries[1:]) or question, locale), products)
         if intent in (KnownIntent.SAFETY, KnownIntent.HUMAN):
             return Answer(intent=intent, decision=Decision.HANDOFF, confidence=sure, hits=hits)
         if intent is KnownIntent.OPT_OUT and sure == 1.0:
             return Answer(intent=intent, decision=Decision.ANSWER, confidence=sure)
-        found = self._from_articles(intent, hits, may_clarify, bar)
+        found = self._from_articles(intent, hits, may_clarify, enough)
         if intent is KnownIntent.SMALLTALK:
             # A question with a greeting before it and thanks below is a question, where an article answers it.
             asked = sure < 1.0 and _asks(question) and found.decision is Decision.ANSWER
@@ -215,7 +227,7 @@ class Answerer:
                 found_there = bare in phrases[intent].whole or phrases[intent].inside.search(text) is not None
             if found_there:
                 return intent, 1.0
-        if len(question) > _CLASSIFIED_CHARACTERS or wish is ContactWish.UNCLEAR:
+        if len(question) > SHORT_CHARACTERS or wish is ContactWish.UNCLEAR:
             return KnownIntent.QUESTION, 0.0
         found = self._classifier.decide([question])[0]
         if found.label is None or found.label not in _SURE or found.confidence < _SURE[KnownIntent(found.label)]:
@@ -229,20 +241,20 @@ class Answerer:
         intent: KnownIntent, question: str, sure: float, hits: tuple[Hit, ...], may_clarify: bool
     ) -> Answer:
         """Ask whether contact shall end; a longer message has more in it than this, so a human reads it."""
-        short = may_clarify and len(question) <= _CLASSIFIED_CHARACTERS
+        short = may_clarify and len(question) <= SHORT_CHARACTERS
         decision = Decision.CLARIFY if short else Decision.HANDOFF
         return Answer(intent=intent, decision=decision, confidence=sure, hits=hits, about_contact=True)
 
     def _bar(self, whole: str) -> float:
         """Return the score from which an article is said to a message."""
-        if len(whole) <= _CLASSIFIED_CHARACTERS:
+        if len(whole) <= SHORT_CHARACTERS:
             return self._thresholds.answer
         # Of many words some always stand in some article: BM25 alone answered 67 of 187 long messages wrongly.
         return _NEVER if self._index.encoder is None else self._thresholds.long_answer
 
-    def _from_articles(self, intent: KnownIntent, hits: tuple[Hit, ...], may_clarify: bool, bar: float) -> Answer:
+    def _from_articles(self, intent: KnownIntent, hits: tuple[Hit, ...], may_clarify: bool, enough: bool) -> Answer:
         best = hits[0].score if hits else 0.0
-        if hits and best >= bar:
+        if enough:
             article = self._by_id[hits[0].article_id]
             return Answer(
                 intent=intent,
@@ -258,19 +270,27 @@ class Answerer:
             return Answer(intent=intent, decision=Decision.CLARIFY, confidence=best, hits=hits, options=options)
         return Answer(intent=intent, decision=Decision.HANDOFF, confidence=best, hits=hits)
 
-    def _search(self, queries: Sequence[str], locale: str, products: Collection[str], bar: float) -> tuple[Hit, ...]:
+    def _search(self, queries: Sequence[str], locale: str, products: Collection[str]) -> tuple[tuple[Hit, ...], bool]:
+        """Return the nearest articles, and whether the first is near enough to be said."""
         own = self._nearest(queries, locale, products)
-        if not products or (own and own[0].score >= bar):
+        if not products or own[1]:
             return own
         every = self._nearest(queries, locale, ())
-        return every if every and every[0].score >= bar else own
+        return every if every[1] else own
 
-    def _nearest(self, queries: Sequence[str], locale: str, products: Collection[str]) -> tuple[Hit, ...]:
-        whole, *asking = self._index.search_many(queries, 5, locale=locale, products=products)
-        if len(queries[0]) > _CLASSIFIED_CHARACTERS:
+    def _nearest(self, queries: Sequence[str], locale: str, products: Collection[str]) -> tuple[tuple[Hit, ...], bool]:
+        found = self._index.search_many(queries, 5, locale=locale, products=products)
+        if len(queries[0]) > SHORT_CHARACTERS:
             # A sentence out of a story is near to many articles: it counts where it is sure by itself.
-            asking = [[hit for hit in hits if hit.score >= self._thresholds.answer] for hits in asking]
-        return self._best([whole, *asking])
+            sure = [[hit for hit in hits if hit.score >= self._thresholds.answer] for hits in found[1:]]
+            found = [found[0], *sure]
+        elif self._answerable is not None:
+            likely = [self._answerable.probability(*one) for one in zip(queries, found, strict=True)]
+            surest = likely.index(max(likely))
+            enough = self._costs.worth_answering(likely[surest])
+            return tuple(found[surest]) if enough else self._best(found), enough
+        hits = self._best(found)
+        return hits, bool(hits) and hits[0].score >= self._bar(queries[0])
 
     @staticmethod
     def _best(found: Sequence[Sequence[Hit]]) -> tuple[Hit, ...]:
@@ -288,7 +308,7 @@ def asking_sentences(question: str) -> list[str]:
     Of a long message only its sender's own words are searched, for a quoted mail speaks of other things.
     """
     whole = question.strip()[:4_000]
-    if len(whole) > _CLASSIFIED_CHARACTERS:
+    if len(whole) > SHORT_CHARACTERS:
         whole = own_words(whole).text.strip() or whole
     sentences = [part.strip() for part in re.split(r"(?<=[.!?])\s+|\n+", whole)]
     asking = [part for part in sentences if part.endswith("?") and len(part) > 10 and part != whole]
@@ -307,30 +327,6 @@ def speaks_of_danger(text: str) -> bool:
 def quotable(passage: str) -> str:
     """Return a section as it is said to a customer: without Markdown headings."""
     return re.sub(r"(?m)^#{1,6} +(.+)$", r"\1.", passage).strip()
-
-
-def _common(listed: str) -> frozenset[str]:
-    return frozenset(listed.split())
-
-
-_GERMAN = _common(
-    "ich sie wir der die das ist und nicht mein meine mit wie wann wo was kann habe noch bitte ein eine den dem für auf"
-    " bestellung paket danke hallo zu von keine mehr mensch rechnung"
-)
-_ENGLISH = _common(
-    "i you we the is and not my with how when where what can have still please a an for on to of no more order parcel"
-    " thanks hello it do does did was are that this"
-)
-
-
-def language_of(text: str, locale: str | None = None) -> str:
-    """Guess English or German from the commonest words; the customer's own locale decides where the words do not."""
-    tokens = re.findall(r"\w+", text.casefold()[:2_000])
-    german = sum(token in _GERMAN for token in tokens) + sum(c in "äöüß" for c in text[:2_000])
-    english = sum(token in _ENGLISH for token in tokens)
-    if german == english:
-        return locale or "en"
-    return "de" if german > english else "en"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import bm25s
@@ -62,11 +62,15 @@ class Hit:
         question in other words. BM25 alone: b / (b + 6), b the BM25 score.
     passage : str
         The section of the article that comes nearest to the question, word for word.
+    heading, section : float
+        The cosines of the nearest heading and of the nearest section; both 0 where BM25 answered alone.
     """
 
     article_id: str
     score: float
     passage: str = ""
+    heading: float = 0.0
+    section: float = 0.0
 
 
 class KnowledgeIndex:
@@ -75,6 +79,7 @@ class KnowledgeIndex:
     def __init__(self, articles: Sequence[Article], encoder: TextEncoder | None, known: dict[str, Vectors]) -> None:
         self._articles = tuple(articles)
         self._by_id = {article.id: article for article in articles}
+        self._rows = {article.id: row for row, article in enumerate(articles)}
         self._encoder = encoder
         self._sections = [sections(article.body) or [article.title] for article in articles]
         self._bodyless = np.array([not article.body.strip() for article in articles], dtype=bool)
@@ -150,6 +155,11 @@ class KnowledgeIndex:
         """What is indexed."""
         return self._articles
 
+    @property
+    def vectors(self) -> Mapping[str, Vectors]:
+        """The vector of every heading and section that was embedded, by its text."""
+        return self._vectors
+
     def article(self, article_id: str) -> Article:
         """Return an article that is indexed; KeyError for any other id."""
         return self._by_id[article_id]
@@ -159,7 +169,13 @@ class KnowledgeIndex:
         return self.search_many([query], k, locale=locale, products=products)[0]
 
     def search_many(
-        self, queries: Sequence[str], k: int = 5, *, locale: str | None = None, products: Collection[str] = ()
+        self,
+        queries: Sequence[str],
+        k: int = 5,
+        *,
+        locale: str | None = None,
+        products: Collection[str] = (),
+        without: Sequence[str] = (),
     ) -> list[list[Hit]]:
         """Return the `k` nearest articles of every query, best first.
 
@@ -169,16 +185,22 @@ class KnowledgeIndex:
             Search only articles in this language, where there are any.
         products : collection of str
             The customer's products: articles about other products only are left out.
+        without : sequence of str
+            One article for each query that is left out for it, as if it had never been written; empty: none.
         """
         allowed = self._allowed(locale, products)
         if not queries or k <= 0 or not allowed.any():
             return [[] for _ in queries]
         lexical = np.stack([self._bm25_scores(query) for query in queries])
+        absent = [self._rows[left_out] for left_out in without]
+        lexical[range(len(absent)), absent] = 0.0
+        heading = section = np.zeros(lexical.shape, dtype=np.float32)
         if self._encoder is None:
             scores, by_section = lexical / (lexical + BM25_HALF), None
         else:
-            scores, by_section = self._encoder_scores(self._encoder, queries, lexical)
+            scores, heading, section, by_section = self._encoder_scores(self._encoder, queries, lexical)
         scores = np.where(allowed, scores, -1.0)
+        scores[range(len(absent)), absent] = -1.0
         found: list[list[Hit]] = []
         for row, query in enumerate(queries):
             if not query.strip():
@@ -191,6 +213,8 @@ class KnowledgeIndex:
                         article_id=self._articles[i].id,
                         score=round(float(min(max(scores[row, i], 0.0), 1.0)), 4),
                         passage=self._passage(int(i), query, None if by_section is None else by_section[row]),
+                        heading=float(heading[row, i]),
+                        section=float(section[row, i]),
                     )
                     for i in best
                     if scores[row, i] > 0
@@ -219,7 +243,8 @@ class KnowledgeIndex:
 
     def _encoder_scores(
         self, encoder: TextEncoder, queries: Sequence[str], lexical: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], Vectors]:
+    ) -> tuple[NDArray[np.float64], Vectors, Vectors, Vectors]:
+        """Return the scores of the articles, the cosines that they are made of, and those of all sections."""
         vectors = encoder.encode(queries)
         heading = np.maximum.reduceat(vectors @ self._heading_vectors.T, self._heading_starts, axis=1)
         by_section = vectors @ self._section_vectors.T
@@ -227,7 +252,8 @@ class KnowledgeIndex:
         section[:, self._bodyless] = heading[:, self._bodyless]
         share = lexical / np.maximum(lexical.max(axis=1, keepdims=True), 1e-9)
         ties = np.where(self._bodyless, BODYLESS_TIE_WEIGHT, TIE_WEIGHT)
-        return (heading + section) / 2 + ties * share + self._code_bonus(queries), by_section
+        scores = (heading + section) / 2 + ties * share + self._code_bonus(queries)
+        return scores, heading, section, by_section
 
     def _code_bonus(self, queries: Sequence[str]) -> NDArray[np.float64]:
         bonus = np.zeros((len(queries), len(self._articles)))

@@ -140,6 +140,7 @@ def lint_command(unused_days: int, as_json: bool) -> int:
     """Say what is to be mended in the articles in use, and which files of knowledge.dir are refused."""
     with application() as app:
         found = app.curation.lint(unused_days)
+        decided_by = app.knowledge.decided_by()
     rows = [{"article": one.article_id, "kind": one.kind, "advice": one.advice} for one in found]
     if as_json:
         print_json(rows)
@@ -147,6 +148,8 @@ def lint_command(unused_days: int, as_json: bool) -> int:
         print_table("Articles to mend", ("article", "kind", "advice"), [list(row.values()) for row in rows])
     else:
         click.echo("The articles are sound.")
+    if not as_json:
+        click.echo(f"({decided_by})", err=True)
     return 3 if any(one.refused for one in found) else 0
 
 

@@ -98,6 +98,7 @@ def test_all_problems_are_named_at_once_each_with_its_path(tmp_path: Path) -> No
         ("home: /tmp", "home"),
         ("database: {url: mysql://x}", "database.url"),
         ("predictors: {bands: {medium: .5, high: .4}}", "predictors.bands"),
+        ("knowledge: {costs: {wrong_answer: 1, handoff: 2}}", "knowledge.costs.handoff"),
         ("web: {base_url: example.org}", "web.base_url"),
     ],
 )

@@ -16,14 +16,16 @@ from typing import Any
 
 import structlog
 
-from bot.clock import Clock, local_midnight
+from bot.clock import Clock, local_date, local_midnight
 from bot.config import Settings
 from bot.errors import ConfigurationError, InputError, NotFound
+from bot.services.knowledge.deciding import Decider, decider
 from bot.services.review.wording import Wording
 from bot.store import knowledge as store
 from bot.store.database import Database
+from bot.store.examples import examples_of
 from bot.store.knowledge import NewVersion, Saved, StoredArticle
-from messages.answers import Answer, Answerer, Decision, Thresholds, known_intents
+from messages.answers import Answer, Decision, known_intents
 from messages.catalogue import Catalogue
 from messages.encoder import TextEncoder, load_encoder
 from messages.errors import EncoderError
@@ -90,7 +92,7 @@ class KnowledgeDesk:
         self._wording = Wording(catalogue or Catalogue.load(), settings)
         self._lock = threading.Lock()
         self._index: KnowledgeIndex | None = None
-        self._answerer: tuple[KnowledgeIndex, Answerer] | None = None
+        self._decider: Decider | None = None
         self._version_ids: dict[str, int] = {}
         self._signature: tuple[int, ...] | None = None
         # Between these instants the same articles are valid.
@@ -171,14 +173,14 @@ class KnowledgeDesk:
     ) -> tuple[Answer, int | None]:
         """Decide about one message; with the id of the article version that the answer cites."""
         index, versions = self._indexed()
-        answerer = self._answerer_over(index)
+        answerer = self._decider_over(index).answerer
         answer = answerer.answer(question, locale=locale, products=products, may_clarify=may_clarify)
         return answer, versions[answer.article.id] if answer.article else None
 
     def ask(self, question: str, *, locale: str | None = None, products: Collection[str] = ()) -> AskLine:
         """Answer a question of somebody unknown, as `aftercare ask` does; nothing is remembered."""
         index, _ = self._indexed()
-        answer = self._answerer_over(index).answer(question, locale=locale, products=products)
+        answer = self._decider_over(index).answerer.answer(question, locale=locale, products=products)
         cited = [index.article(hit.article_id) for hit in answer.hits]
         text: str | None = answer.text or None
         if text is None and answer.decision is not Decision.HANDOFF:
@@ -205,18 +207,19 @@ class KnowledgeDesk:
         """Knows the intents that need no teaching."""
         return known_intents(self.encoder, lexical_only=self.encoder is None)
 
-    def _answerer_over(self, index: KnowledgeIndex) -> Answerer:
-        """Return what decides over an index; made once an index, because it goes through all articles."""
-        made = self._answerer
-        if made is None or made[0] is not index:
-            knowledge = self._settings.knowledge
-            thresholds = Thresholds(
-                answer=knowledge.answer_threshold,
-                clarify=knowledge.clarify_threshold,
-                long_answer=knowledge.long_answer_threshold,
-            )
-            made = self._answerer = (index, Answerer(index, self.classifier, thresholds))
-        return made[1]
+    def decided_by(self) -> str:
+        """Say what decides whether a short message is answered, and why."""
+        return self._decider_over(self._indexed()[0]).reason
+
+    def _decider_over(self, index: KnowledgeIndex) -> Decider:
+        """Return what decides over an index; made once an index and day, because it goes through all articles."""
+        made, now = self._decider, self._clock.now()
+        today = local_date(now, self._settings.shop.zone)
+        if made is None or made.index is not index or made.day != today:
+            with self._database.read() as connection:
+                examples = examples_of(connection, now)
+            made = self._decider = decider(index, self.classifier, self._settings.knowledge, examples, today)
+        return made
 
     def _indexed(self) -> tuple[KnowledgeIndex, dict[str, int]]:
         now = self._clock.now()
