@@ -6,7 +6,7 @@ Who is proposed, held out or refused is the planner's business; this only decide
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from bot.clock import local_date
@@ -61,8 +61,7 @@ class Arrivals:
                 key=lambda one: (playbook is not None and one[0] != playbook, in_slack and not one[2]),
             )
             self._waiting.remove(chosen)
-            nominees = {chosen[0]: [chosen[1]]}
-            self._app.planner.conclude(self._app.clock.now(), [{"refused": {}, "nominees": nominees}])
+            self._conclude({chosen[0]: [chosen[1]]})
             found += [one.id for one in review.queue(ALL_CARDS) if one.id not in known and one.id not in found]
         return [review.card(one) for one in found]
 
@@ -72,7 +71,12 @@ class Arrivals:
         for playbook, prediction, _ in self._waiting:
             nominees.setdefault(playbook, []).append(prediction)
         self._waiting.clear()
-        return self._app.planner.conclude(self._app.clock.now(), [{"refused": {}, "nominees": nominees}])
+        return self._conclude(nominees)
+
+    def _conclude(self, nominees: Mapping[str, Sequence[int]], on_their_way: Sequence[int] = ()) -> int:
+        """Rule on people of the morning's plan, as the end of a plan does."""
+        part = {"refused": {}, "nominees": nominees, "on_their_way": on_their_way}
+        return self._app.planner.conclude(self._app.clock.now(), [part])
 
 
 def skip_daily_round(app: App, now: datetime) -> None:
