@@ -14,6 +14,7 @@ from bot.clock import ManualClock
 from bot.services.conversation.conversations import ConversationDecision, Received
 from bot.services.knowledge.desk import KnowledgeDesk
 from bot.settings import Database as DatabaseSettings
+from bot.settings import Rates
 from bot.store.shop import link_slack_user
 from bot.store.tables import metadata
 from bot.wiring import App
@@ -50,7 +51,11 @@ def app(peer: LocalSlack, tmp_path_factory: pytest.TempPathFactory, _migrated_fi
     folder = tmp_path_factory.mktemp("dialogues")
     shutil.copy(_migrated_file, folder / "aftercare.db")
     url = f"sqlite:///{folder / 'aftercare.db'}"
-    settings = slack_settings(peer).model_copy(update={"database": DatabaseSettings(url=url), "home": folder})
+    settings = slack_settings(peer)
+    # The clock is set back for each dialogue, and a rate counts by the clock.
+    unpaced = settings.delivery.model_copy(update={"per_second": Rates(slack=0)})
+    own = {"database": DatabaseSettings(url=url), "home": folder, "delivery": unpaced}
+    settings = settings.model_copy(update=own)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(KnowledgeDesk, "classifier", CLASSIFIER)
         patch.setattr(KnowledgeDesk, "encoder", ENCODER)
