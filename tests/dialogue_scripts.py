@@ -18,7 +18,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from bot.clock import ManualClock
-from bot.services.conversation.conversations import Received
+from bot.services.conversation.conversations import ConversationDecision, Received
 from bot.store.database import Database
 from bot.store.tables import metadata
 from messages.choices import Choice, said
@@ -130,6 +130,22 @@ class Scene(ABC):
     def rows(self, table: str) -> list[Any]:
         with self.database.read() as connection:
             return list(connection.execute(sa.select(metadata.tables[table]).order_by(metadata.tables[table].c.id)))
+
+    def received(self, heard: Any, answers: tuple[int, ...]) -> Received:
+        """Return what became of a message that was heard, by what stands in the tables."""
+        open_ones = [
+            row.id
+            for row in self.rows("handoffs")
+            if row.conversation_id == heard.conversation_id and row.state in ("open", "taken")
+        ]
+        return Received(
+            conversation_id=heard.conversation_id,
+            utterance_id=heard.id,
+            decision=ConversationDecision(heard.decision),
+            utterance_ids=answers,
+            handoff_id=open_ones[-1] if open_ones else None,
+            duplicate=False,
+        )
 
     def play(self) -> Iterator[str]:
         """Yield what goes otherwise than expected, such as `2: handoff (no_answer), not answer`."""

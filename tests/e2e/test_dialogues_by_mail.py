@@ -17,7 +17,7 @@ import pytest
 from pydantic import SecretStr
 
 from bot.clock import ManualClock
-from bot.services.conversation.conversations import ConversationDecision, Received
+from bot.services.conversation.conversations import Received
 from bot.services.knowledge.desk import KnowledgeDesk
 from bot.settings import Settings
 from bot.store.outreach import NewOutreach, insert_outreach, outreach
@@ -151,21 +151,9 @@ class MailScene(Scene):
         rows = [row for row in self.rows("utterances") if row.id not in before]
         (heard,) = [row for row in rows if row.direction == "in"]
         said = tuple(row.id for row in rows if row.external_id == f"bot:{heard.id}")
-        open_ones = [
-            row
-            for row in self.rows("handoffs")
-            if row.conversation_id == heard.conversation_id and row.state in ("open", "taken")
-        ]
         for one in said:
             self.answers[one] = self._next()
-        return Received(
-            conversation_id=heard.conversation_id,
-            utterance_id=heard.id,
-            decision=ConversationDecision(heard.decision),
-            utterance_ids=said,
-            handoff_id=open_ones[-1].id if open_ones else None,
-            duplicate=False,
-        )
+        return self.received(heard, said)
 
     def spoken(self, received: Received) -> str:
         assert len(self._mails()) == self.before, "more mails came than there are answers"

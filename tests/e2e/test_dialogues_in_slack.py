@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from bot.clock import ManualClock
-from bot.services.conversation.conversations import ConversationDecision, Received
+from bot.services.conversation.conversations import Received
 from bot.services.knowledge.desk import KnowledgeDesk
 from bot.settings import Database as DatabaseSettings
 from bot.settings import Rates
@@ -92,19 +92,7 @@ class SlackScene(Scene):
         answers = tuple(row.id for row in rows if row.external_id == f"bot:{heard.id}")
         if any(one not in self._seen() for one in answers):
             return None
-        open_ones = [
-            row
-            for row in self.rows("handoffs")
-            if row.conversation_id == heard.conversation_id and row.state in ("open", "taken")
-        ]
-        return Received(
-            conversation_id=heard.conversation_id,
-            utterance_id=heard.id,
-            decision=ConversationDecision(heard.decision),
-            utterance_ids=answers,
-            handoff_id=open_ones[-1].id if open_ones else None,
-            duplicate=False,
-        )
+        return self.received(heard, answers)
 
     def spoken(self, received: Received) -> str:
         seen = self._seen()
@@ -177,5 +165,9 @@ def test_a_dialogue_in_slack_goes_as_it_is_written_down(name: str, app: App, pee
 
 def test_nothing_is_left_undone(app: App) -> None:
     events = metadata.tables["events"]
-    with app.database.read() as connection:
-        assert connection.execute(sa.select(events.c.id).where(events.c.state == "received")).all() == []
+
+    def done() -> bool:
+        with app.database.read() as connection:
+            return connection.execute(sa.select(events.c.id).where(events.c.state == "received")).all() == []
+
+    until(done, "an end of all that came in")
